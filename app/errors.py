@@ -1,0 +1,191 @@
+"""Every error that the queue can raise, sorted by meaning; nothing here knows of HTTP.
+
+The docstring of an error is shown to callers in the API's documentation. `code` is stable; `sentence` is the short
+human text, some of which older clients look for word by word.
+"""
+
+from typing import ClassVar
+
+Detail = dict[str, str]
+
+
+class QueueError(Exception):
+    """The request could not be served."""
+
+    code: ClassVar[str] = "error"
+    sentence: ClassVar[str] = "The request could not be served"
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        sentence: str | None = None,
+        details: list[Detail] | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        self.shown_sentence = sentence or self.sentence
+        self.detail = detail or " ".join((type(self).__doc__ or "").split())
+        self.details = details or []
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(f"{self.code}: {self.shown_sentence}: {self.detail}")
+
+
+class Invalid(QueueError):
+    """The request says something that cannot be right; repeating it unchanged will not help."""
+
+    code = "invalid_request"
+    sentence = "Validation failed"
+
+
+class NotFound(QueueError):
+    """What the request names does not exist."""
+
+    code = "not_found"
+    sentence = "Not found"
+
+
+class Forbidden(QueueError):
+    """The caller may not do this."""
+
+    code = "forbidden"
+    sentence = "Forbidden"
+
+
+class Conflict(QueueError):
+    """The request contradicts what has happened meanwhile."""
+
+    code = "conflict"
+    sentence = "Conflict"
+
+
+class Unavailable(QueueError):
+    """The service cannot answer now; try again after the stated seconds."""
+
+    code = "unavailable"
+    sentence = "Service temporarily unavailable"
+
+
+class MissingField(Invalid):
+    """A field that the request needs is missing; `details` names every one."""
+
+    code = "missing_field"
+    sentence = "Missing required field"
+
+
+class InvalidSchema(Invalid):
+    """The JSON Schema is not valid, refers to something outside itself, or would cost too much to check."""
+
+    code = "invalid_schema"
+    sentence = "Invalid JSON Schema"
+
+
+class InvalidParameters(Invalid):
+    """The parameters do not fit the task type's `param_schema`; `details` names every fault."""
+
+    code = "invalid_parameters"
+    sentence = "Parameter validation failed"
+
+
+class InvalidResult(Invalid):
+    """The result does not fit the task type's `result_schema`; the task is still claimed by its worker."""
+
+    code = "invalid_result"
+    sentence = "Result validation failed"
+
+
+class InvalidCursor(Invalid):
+    """The cursor was not made by this server; begin again without one."""
+
+    code = "invalid_cursor"
+    sentence = "Invalid cursor"
+
+
+class TaskTypeInactive(Invalid):
+    """The task type does not accept new tasks; an admin can activate it again."""
+
+    code = "task_type_inactive"
+    sentence = "Task type is not active"
+
+
+class TaskNotClaimed(Invalid):
+    """The task is not being worked on, so there is nothing to report on; stop working on it."""
+
+    code = "task_not_claimed"
+    sentence = "Task is not in claimed state"
+
+
+class TaskNotFound(NotFound):
+    """No task has this id; finished tasks are removed after the retention time of their type."""
+
+    code = "task_not_found"
+    sentence = "Task not found"
+
+
+class TaskTypeNotFound(NotFound):
+    """No task type has this name or id; register it first."""
+
+    code = "task_type_not_found"
+    sentence = "Task type not found"
+
+
+class NoAvailableTasks(NotFound):
+    """No task that fits this claim can be claimed now; ask again after `Retry-After` seconds."""
+
+    code = "no_available_tasks"
+    sentence = "No available tasks"
+
+
+class KeyNotFound(NotFound):
+    """No API key has this id."""
+
+    code = "key_not_found"
+    sentence = "API key not found"
+
+
+class ClaimedByAnother(Forbidden):
+    """Another worker has claimed the task; stop working on it."""
+
+    code = "claimed_by_another_worker"
+    sentence = "Task is claimed by another worker"
+
+
+class LeaseLost(Conflict):
+    """The lease token is out of date: the lease ran out and the task has moved on; stop working on it."""
+
+    code = "lease_lost"
+    sentence = "The lease was lost"
+
+
+class TaskFinished(Conflict):
+    """The task has already ended, so it cannot be cancelled."""
+
+    code = "task_finished"
+    sentence = "Task is already finished"
+
+
+class IdempotencyKeyReused(Conflict):
+    """This Idempotency-Key came with a different request before; use a new key for a new request."""
+
+    code = "idempotency_key_reused"
+    sentence = "Idempotency-Key was used for another request"
+
+
+class LastAdminKey(Conflict):
+    """This is the last usable admin key; create another before you revoke it, or nobody can administer the server."""
+
+    code = "last_admin_key"
+    sentence = "The last admin key cannot be revoked"
+
+
+class TryAgain(Conflict):
+    """Others kept changing the same row at the same moment; send the request again."""
+
+    code = "try_again"
+    sentence = "Too much contention"
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database cannot be reached or is overloaded; try again after `Retry-After` seconds."""
+
+    code = "database_unavailable"
+    sentence = "Database temporarily unavailable"

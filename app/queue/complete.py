@@ -1,0 +1,81 @@
+"""Complete: the worker has done the task."""
+
+from typing import Any
+
+from sqlalchemy import and_, bindparam, null, or_, update
+
+from app.errors import ClaimedByAnother, LeaseLost, TryAgain
+from app.lifecycle import FailureReason, TaskStatus
+from app.queue.finish import FINISH, finish_parameters
+from app.queue.leases import EXPIRED, check_holder, find_attempt, keep_late_report, read_token, was_not_taken_over
+from app.queue.parameters import check_result
+from app.queue.task_types import find_type_by_id
+from app.queue.tasks import read_task
+from app.storage.database import Row, Transaction
+from app.storage.models import tasks
+
+_COMPLETE = (
+    update(tasks)
+    .where(
+        tasks.c.id == bindparam("task_id"),
+        tasks.c.lease_token == bindparam("token"),
+        tasks.c.claimed_by == bindparam("worker"),
+        # An expired attempt keeps its token until somebody claims the task again, and may still complete it.
+        or_(
+            tasks.c.status.in_([int(TaskStatus.CLAIMED), int(TaskStatus.PENDING), int(TaskStatus.SCHEDULED)]),
+            and_(tasks.c.status == int(TaskStatus.FAILED), tasks.c.failure_reason == FailureReason.LEASE_EXPIRED),
+        ),
+    )
+    .values(
+        status=int(TaskStatus.COMPLETED),
+        result=bindparam("outcome", type_=tasks.c.result.type),
+        progress=100,
+        error_message=null(),
+        failure_reason=null(),
+        **FINISH,
+    )
+)
+_MAX_TRIES = 5
+
+
+def complete_task(tx: Transaction, task_id: int, *, worker_id: str, lease_token: str | None, result: Any) -> None:
+    """Apply the worker's result, exactly once; saying the same again with the same token changes nothing.
+
+    Raises TaskNotFound, TaskNotClaimed, ClaimedByAnother, InvalidResult, or LeaseLost when the task has been taken
+    over: the result is then kept with the lost attempt.
+    """
+    token = lease_token
+    for _try in range(_MAX_TRIES):
+        # With a token the update alone decides; without one, or when it hits nothing, the row is read to say why.
+        lease = read_token(token)
+        if lease is not None:
+            task_type = find_type_by_id(tx, lease.type_id)
+            check_result(task_type.result_schema, result)
+            parameters = {
+                "task_id": task_id,
+                "token": token,
+                "worker": worker_id,
+                "outcome": result,
+                **finish_parameters(task_type, tx.now),
+            }
+            if tx.changes(_COMPLETE, parameters):
+                return
+        task = read_task(tx, task_id)
+        if lease_token is not None and task["lease_token"] == lease_token and task["claimed_by"] == worker_id:
+            if task["status"] == TaskStatus.COMPLETED:
+                return
+        if not was_not_taken_over(task, worker_id, lease_token):
+            refuse_late_report(tx, task, worker_id, lease_token, {"success": True, "result": result})
+        token = task["lease_token"]
+    raise TryAgain(retry_after_seconds=1)
+
+
+def refuse_late_report(tx: Transaction, task: Row, worker_id: str, lease_token: str | None, report: Row) -> None:
+    """Return if the worker holds the claim of `task`; otherwise keep its report, if the lease was lost, and raise."""
+    try:
+        check_holder(task, worker_id, lease_token)
+    except (LeaseLost, ClaimedByAnother):
+        attempt = find_attempt(tx, task["id"], lease_token) if lease_token is not None else None
+        if lease_token is None or (attempt is not None and attempt["outcome"] == EXPIRED):
+            keep_late_report(tx, task["id"], worker_id, report)
+        raise

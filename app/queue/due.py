@@ -1,0 +1,58 @@
+"""What time must do: one indexed question, and one handler for each status."""
+
+from datetime import timedelta
+
+from sqlalchemy import bindparam, select
+
+from app.lifecycle import TaskStatus
+from app.queue.expire import expire_leases, expire_waiting
+from app.queue.remove import remove_answers, remove_tasks
+from app.queue.wake import wake_tasks
+from app.storage.columns import Instant
+from app.storage.database import Transaction
+from app.storage.models import idempotency_keys, tasks
+
+SLICE = 200
+
+_DUE = (
+    select(tasks.c.id, tasks.c.type_id, tasks.c.status, tasks.c.deadline_at, tasks.c.attempts)
+    .where(tasks.c.due_at <= bindparam("now", type_=Instant))
+    .order_by(tasks.c.due_at)
+    .limit(SLICE)
+)
+_OLD_ANSWERS = (
+    select(idempotency_keys.c.id)
+    .where(idempotency_keys.c.created_at < bindparam("before", type_=Instant))
+    .order_by(idempotency_keys.c.created_at)
+    .limit(SLICE)
+)
+
+
+def do_what_is_due(tx: Transaction) -> int:
+    """Wake, expire and remove what is due, at most one slice of rows, and return how many rows were changed.
+
+    Any number of processes may do this at the same time: each change is guarded. When nothing is due this is one
+    indexed read.
+    """
+    due = tx.all(_DUE, {"now": tx.now})
+    if not due:
+        return 0
+    by_status = {status: [task for task in due if task["status"] == status] for status in {t["status"] for t in due}}
+    changed = 0
+    for status, rows in sorted(by_status.items()):
+        ids = [task["id"] for task in rows]
+        if status == TaskStatus.SCHEDULED:
+            changed += wake_tasks(tx, rows)
+        elif status == TaskStatus.CLAIMED:
+            changed += expire_leases(tx, ids)
+        elif status == TaskStatus.PENDING:
+            changed += expire_waiting(tx, ids)
+        else:
+            changed += remove_tasks(tx, ids)
+    return changed
+
+
+def remove_old_answers(tx: Transaction, keep_seconds: int) -> int:
+    """Remove one slice of the answers that were kept for their time; return how many."""
+    ids = [row["id"] for row in tx.all(_OLD_ANSWERS, {"before": tx.now - timedelta(seconds=keep_seconds)})]
+    return remove_answers(tx, ids) if ids else 0

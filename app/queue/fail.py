@@ -1,0 +1,119 @@
+"""Fail: the worker could not do the task; try again later, or give it up."""
+
+from datetime import timedelta
+
+from sqlalchemy import bindparam, null, update
+
+from app.errors import TryAgain
+from app.lifecycle import FailureReason, TaskStatus
+from app.queue.attempts import add_attempt
+from app.queue.complete import refuse_late_report
+from app.queue.finish import FINISH, finish_parameters, finished
+from app.queue.leases import FAILED, find_attempt, was_not_taken_over
+from app.queue.retry_policy import retry_delay_seconds
+from app.queue.task_types import find_type_by_id
+from app.queue.tasks import read_task
+from app.storage.columns import Instant
+from app.storage.database import Row, Transaction
+from app.storage.models import tasks
+
+_HELD = (
+    tasks.c.id == bindparam("task_id"),
+    tasks.c.status == int(TaskStatus.CLAIMED),
+    tasks.c.lease_token == bindparam("token"),
+)
+_LET_GO = {"claimed_by": null(), "lease_token": null(), "attempt_ends_at": null()}
+_RETRY = (
+    update(tasks)
+    .where(*_HELD)
+    .values(
+        status=bindparam("next_status"),
+        available_at=bindparam("available", type_=Instant),
+        due_at=bindparam("due", type_=Instant),
+        error_message=bindparam("error"),
+        updated_at=bindparam("at", type_=Instant),
+        **_LET_GO,
+    )
+)
+_GIVE_UP = (
+    update(tasks)
+    .where(*_HELD)
+    .values(
+        status=int(TaskStatus.FAILED),
+        error_message=bindparam("error"),
+        failure_reason=bindparam("reason"),
+        **{**FINISH, **_LET_GO},
+    )
+)
+_MAX_TRIES = 5
+
+
+def fail_task(
+    tx: Transaction,
+    task_id: int,
+    *,
+    worker_id: str,
+    lease_token: str | None,
+    error: str | None,
+    retryable: bool,
+    retry_after_seconds: float | None,
+) -> Row:
+    """End the attempt as failed and return the task: waiting for its next attempt, or a dead letter.
+
+    Raises TaskNotFound, TaskNotClaimed, ClaimedByAnother, or LeaseLost when the task has been taken over. Saying the
+    same again with the same token changes nothing.
+    """
+    report = {"success": False, "error": error}
+    for _try in range(_MAX_TRIES):
+        task = read_task(tx, task_id)
+        if lease_token is not None and task["lease_token"] != lease_token:
+            attempt = find_attempt(tx, task_id, lease_token)
+            if attempt is not None and attempt["outcome"] == FAILED and attempt["worker_id"] == worker_id:
+                return task
+        if was_not_taken_over(task, worker_id, lease_token):
+            # The attempt has been counted as expired already; failing it a second time would count it twice.
+            return task
+        refuse_late_report(tx, task, worker_id, lease_token, report)
+        values = _next_state(tx, task, retryable, retry_after_seconds)
+        statement = _GIVE_UP if values["status"] == TaskStatus.FAILED else _RETRY
+        with tx.atomic():
+            if tx.changes(statement, {**_parameters(tx, task, values), "error": error}):
+                add_attempt(tx, task, FAILED, error)
+                return {**task, **values, "error_message": error, "claimed_by": None, "lease_token": None}
+    raise TryAgain(retry_after_seconds=1)
+
+
+def _next_state(tx: Transaction, task: Row, retryable: bool, retry_after_seconds: float | None) -> Row:
+    policies = find_type_by_id(tx, task["type_id"]).policies
+    reason = None
+    delay = 0.0
+    if not retryable:
+        reason = FailureReason.NOT_RETRYABLE
+    elif task["attempts"] >= task["max_attempts"]:
+        reason = FailureReason.ATTEMPTS_EXHAUSTED
+    else:
+        delay = retry_delay_seconds(policies, task["attempts"])
+        if retry_after_seconds is not None:
+            delay = retry_after_seconds
+        if task["deadline_at"] is not None and tx.now + timedelta(seconds=delay) >= task["deadline_at"]:
+            reason = FailureReason.DEADLINE_PASSED
+    if reason is not None:
+        return {**finished(TaskStatus.FAILED, tx.now), "failure_reason": reason}
+    available_at = tx.now + timedelta(seconds=delay)
+    status = TaskStatus.SCHEDULED if available_at > tx.now else TaskStatus.PENDING
+    return {"status": int(status), "available_at": available_at, "updated_at": tx.now}
+
+
+def _parameters(tx: Transaction, task: Row, values: Row) -> Row:
+    held = {"task_id": task["id"], "token": task["lease_token"]}
+    if values["status"] == TaskStatus.FAILED:
+        finish = finish_parameters(find_type_by_id(tx, task["type_id"]), tx.now)
+        return {**held, **finish, "reason": values["failure_reason"]}
+    is_scheduled = values["status"] == TaskStatus.SCHEDULED
+    return {
+        **held,
+        "next_status": values["status"],
+        "available": values["available_at"],
+        "due": values["available_at"] if is_scheduled else task["deadline_at"],
+        "at": tx.now,
+    }

@@ -1,0 +1,139 @@
+"""API keys: created, found, listed, given an expiry, revoked."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, or_, select, update
+
+from app.errors import KeyNotFound, LastAdminKey
+from app.storage.columns import Instant
+from app.storage.database import Row, Transaction
+from app.storage.models import api_keys
+
+PREFIX = "tm_"
+_SHOWN_CHARACTERS = 10
+
+
+class Scope(str, Enum):
+    """What a key may do; `admin` may do everything."""
+
+    ADMIN = "admin"
+    PRODUCER = "producer"
+    WORKER = "worker"
+    READ = "read"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key as requests are judged by it."""
+
+    id: int
+    name: str
+    scopes: frozenset[Scope]
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+    def is_usable(self, now: datetime) -> bool:
+        """Tell whether the key is neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
+    def may(self, scope: Scope) -> bool:
+        """Tell whether the key allows what needs `scope`."""
+        return Scope.ADMIN in self.scopes or scope in self.scopes
+
+
+EVERYBODY = Key(0, "everybody", frozenset(Scope), None, None)
+
+_FIND = select(api_keys).where(api_keys.c.key_hash == bindparam("key_hash"))
+_BY_ID = select(api_keys).where(api_keys.c.id == bindparam("key_id"))
+_usable = (
+    api_keys.c.revoked_at.is_(None),
+    or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > bindparam("now", type_=Instant)),
+)
+_OTHER_ADMINS = (
+    select(func.count())
+    .select_from(api_keys)
+    .where(*_usable, api_keys.c.scopes.like("%admin%"), api_keys.c.id != bindparam("key_id"))
+)
+
+
+def hash_key(secret: str) -> str:
+    """Return what is stored of a key. It has 256 random bits, so a plain hash cannot be guessed back."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def find_key(tx: Transaction, secret: str) -> Key | None:
+    """Return the key, from the cache if it was read a moment ago, or None; it may be expired or revoked."""
+    hashed = hash_key(secret)
+    return tx.cache.get(("key", hashed), lambda: _load(tx.one(_FIND, {"key_hash": hashed})))
+
+
+def _load(row: Row | None) -> Key | None:
+    if row is None:
+        return None
+    scopes = frozenset(Scope(scope) for scope in row["scopes"].split(","))
+    return Key(row["id"], row["name"], scopes, row["expires_at"], row["revoked_at"])
+
+
+def create_key(tx: Transaction, *, name: str, scopes: list[str], expires_at: datetime | None = None) -> tuple[str, Row]:
+    """Create a key and return it, this once, with its row."""
+    secret = PREFIX + secrets.token_urlsafe(32)
+    ordered = [scope.value for scope in Scope if scope.value in scopes]
+    values: dict[str, Any] = {
+        "name": name,
+        "prefix": secret[:_SHOWN_CHARACTERS],
+        "key_hash": hash_key(secret),
+        "scopes": ",".join(ordered),
+        "expires_at": expires_at,
+        "revoked_at": None,
+        "created_at": tx.now,
+    }
+    result = tx.execute(insert(api_keys), values)
+    return secret, {"id": result.inserted_primary_key[0], **values}
+
+
+def list_keys(tx: Transaction) -> list[Row]:
+    """Return all keys, oldest first, revoked ones too."""
+    return tx.all(select(api_keys).order_by(api_keys.c.id))
+
+
+def has_admin_key(tx: Transaction) -> bool:
+    """Tell whether anybody could administer the server now."""
+    return bool(tx.execute(_OTHER_ADMINS, {"key_id": 0, "now": tx.now}).scalar_one())
+
+
+def change_key(tx: Transaction, key_id: int, changes: dict[str, Any]) -> Row:
+    """Rename a key or change its expiry, and return it; raises KeyNotFound, or LastAdminKey."""
+    row = _read(tx, key_id)
+    if changes.get("expires_at") is not None:
+        _keep_an_admin(tx, row)
+    tx.execute(update(api_keys).where(api_keys.c.id == key_id).values(**changes))
+    return {**row, **changes}
+
+
+def revoke_key(tx: Transaction, key_id: int) -> Row:
+    """Revoke a key for ever and return it; raises KeyNotFound, or LastAdminKey. Twice is as good as once."""
+    row = _read(tx, key_id)
+    if row["revoked_at"] is not None:
+        return row
+    _keep_an_admin(tx, row)
+    tx.execute(update(api_keys).where(api_keys.c.id == key_id).values(revoked_at=tx.now))
+    return {**row, "revoked_at": tx.now}
+
+
+def _read(tx: Transaction, key_id: int) -> Row:
+    row = tx.one(_BY_ID, {"key_id": key_id})
+    if row is None:
+        raise KeyNotFound
+    return row
+
+
+def _keep_an_admin(tx: Transaction, row: Row) -> None:
+    if "admin" not in row["scopes"].split(","):
+        return
+    if tx.execute(_OTHER_ADMINS, {"key_id": row["id"], "now": tx.now}).scalar_one() == 0:
+        raise LastAdminKey

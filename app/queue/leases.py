@@ -1,0 +1,91 @@
+"""Leases: the token that proves a worker's right to a task, and who may still speak for one.
+
+A token names the task type and the length of the lease beside its 128 random bits, so that a heartbeat or a
+completion knows the type's policies without reading the task first: one guarded update is all it takes. A token that
+was tampered with is not the one in the row, so the update does not hit.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import bindparam, select, update
+
+from app.errors import ClaimedByAnother, LeaseLost, TaskNotClaimed
+from app.lifecycle import FailureReason, TaskStatus
+from app.storage.database import Row, Transaction
+from app.storage.models import attempts
+
+# How an unsuccessful attempt ended.
+EXPIRED, FAILED, RELEASED = "expired", "failed", "released"
+
+_ATTEMPT_OF_TOKEN = select(attempts).where(
+    attempts.c.task_id == bindparam("task_id"), attempts.c.lease_token == bindparam("token")
+)
+_KEEP_LATE = (
+    update(attempts)
+    .where(
+        attempts.c.task_id == bindparam("of_task"),
+        attempts.c.worker_id == bindparam("worker"),
+        attempts.c.outcome == EXPIRED,
+        attempts.c.late_report.is_(None),
+    )
+    .values(
+        late_report=bindparam("report", type_=attempts.c.late_report.type),
+        late_report_at=bindparam("at", type_=attempts.c.ended_at.type),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What a lease token says."""
+
+    type_id: int
+    seconds: int
+
+
+def make_token(type_id: int, seconds: int, nonce: str) -> str:
+    """Return the token for a claim of a task of this type, with a lease of so many seconds, from 128 random bits."""
+    return f"{type_id}-{seconds}-{nonce}"
+
+
+def read_token(token: str | None) -> Lease | None:
+    """Return what the token says, or None if there is none or it was not made here."""
+    parts = (token or "").split("-")
+    if len(parts) != 3 or not (parts[0].isdecimal() and parts[1].isdecimal()):
+        return None
+    return Lease(int(parts[0][:18]), int(parts[1][:9]))
+
+
+def check_holder(task: Row, worker_id: str, token: str | None) -> None:
+    """Raise unless this worker holds the claim of `task` now, however long its lease has run out.
+
+    Raises TaskNotClaimed, ClaimedByAnother, or LeaseLost for a token that is out of date.
+    """
+    if token is not None and task["lease_token"] != token:
+        raise LeaseLost
+    if task["status"] != TaskStatus.CLAIMED:
+        raise TaskNotClaimed
+    if task["claimed_by"] != worker_id:
+        raise ClaimedByAnother
+
+
+def was_not_taken_over(task: Row, worker_id: str, token: str | None) -> bool:
+    """Tell whether the worker's claim expired and nobody has claimed the task since: it may still be completed.
+
+    Expiry alone leaves `claimed_by` and `lease_token` in a row that is not claimed.
+    """
+    if task["claimed_by"] != worker_id or (token is not None and task["lease_token"] != token):
+        return False
+    if task["status"] == TaskStatus.FAILED:
+        return bool(task["failure_reason"] == FailureReason.LEASE_EXPIRED)
+    return task["status"] in (TaskStatus.PENDING, TaskStatus.SCHEDULED)
+
+
+def find_attempt(tx: Transaction, task_id: int, token: str) -> Row | None:
+    """Return the unsuccessful attempt that had this token."""
+    return tx.one(_ATTEMPT_OF_TOKEN, {"task_id": task_id, "token": token})
+
+
+def keep_late_report(tx: Transaction, task_id: int, worker_id: str, report: Row) -> None:
+    """Keep what a worker reported after it had lost the task; it is never applied."""
+    tx.changes(_KEEP_LATE, {"of_task": task_id, "worker": worker_id, "report": report, "at": tx.now})

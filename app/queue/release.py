@@ -1,0 +1,79 @@
+"""Release: the worker gives a task back without spending the attempt."""
+
+from datetime import timedelta
+
+from sqlalchemy import bindparam, null, update
+
+from app.errors import TryAgain
+from app.lifecycle import TaskStatus
+from app.queue.attempts import add_attempt
+from app.queue.leases import RELEASED, check_holder, find_attempt
+from app.queue.tasks import read_task
+from app.storage.columns import Instant
+from app.storage.database import Row, Transaction
+from app.storage.models import tasks
+
+_RELEASE = (
+    update(tasks)
+    .where(
+        tasks.c.id == bindparam("task_id"),
+        tasks.c.status == int(TaskStatus.CLAIMED),
+        tasks.c.lease_token == bindparam("token"),
+    )
+    .values(
+        status=bindparam("next_status"),
+        attempts=tasks.c.attempts - 1,
+        available_at=bindparam("available", type_=Instant),
+        due_at=bindparam("due", type_=Instant),
+        progress=0,
+        progress_message=null(),
+        claimed_by=null(),
+        lease_token=null(),
+        claimed_at=null(),
+        attempt_ends_at=null(),
+        updated_at=bindparam("at", type_=Instant),
+    )
+)
+_MAX_TRIES = 5
+
+
+def release_task(
+    tx: Transaction, task_id: int, *, worker_id: str, lease_token: str | None, delay_seconds: float
+) -> Row:
+    """Make the task claimable again, after `delay_seconds`, and return it; saying it twice changes nothing.
+
+    Raises TaskNotFound, TaskNotClaimed, ClaimedByAnother or LeaseLost.
+    """
+    for _try in range(_MAX_TRIES):
+        task = read_task(tx, task_id)
+        if lease_token is not None and task["lease_token"] != lease_token:
+            attempt = find_attempt(tx, task_id, lease_token)
+            if attempt is not None and attempt["outcome"] == RELEASED and attempt["worker_id"] == worker_id:
+                return task
+        check_holder(task, worker_id, lease_token)
+        available_at = tx.now + timedelta(seconds=delay_seconds)
+        status = TaskStatus.SCHEDULED if delay_seconds > 0 else TaskStatus.PENDING
+        parameters = {
+            "task_id": task_id,
+            "token": task["lease_token"],
+            "next_status": int(status),
+            "available": available_at,
+            "due": available_at if delay_seconds > 0 else task["deadline_at"],
+            "at": tx.now,
+        }
+        with tx.atomic():
+            if tx.changes(_RELEASE, parameters):
+                add_attempt(tx, task, RELEASED, None)
+                return {
+                    **task,
+                    "status": int(status),
+                    "attempts": task["attempts"] - 1,
+                    "available_at": available_at,
+                    "claimed_by": None,
+                    "claimed_at": None,
+                    "lease_token": None,
+                    "progress": 0,
+                    "progress_message": None,
+                    "updated_at": tx.now,
+                }
+    raise TryAgain(retry_after_seconds=1)

@@ -1,0 +1,238 @@
+"""How much work can a JSON Schema ask for at one place of a value, in the worst case? Pure.
+
+Validators follow every reference and every `allOf`, `anyOf`, …; thirty small definitions that each refer twice to
+the next ask for 2^30 checks of one value, and a schema that applies itself twice to each child doubles the work at
+every level. Both are found here, before anything is validated: the number of times that each subschema can be
+applied to one value is bounded level by level, in time proportional to the schema.
+"""
+
+from collections import defaultdict
+from typing import Any
+from urllib.parse import unquote
+
+from app.errors import InvalidSchema
+
+MAX_DEPTH = 64
+MAX_APPLICATIONS = 10_000
+_MAX_STEPS = 2_000_000
+# A long `enum` or `required` costs as much as so many subschemas.
+_COMPARISONS_PER_APPLICATION = 8
+
+_IN_PLACE_LISTS = ("allOf", "anyOf", "oneOf")
+_IN_PLACE = ("not", "if", "then", "else")
+_IN_PLACE_MAPS = ("dependentSchemas", "dependencies")
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+# Applied to every member of an object, or to every item of an array.
+_MEMBERS = ("additionalProperties", "unevaluatedProperties", "propertyNames")
+_ITEMS = ("items", "additionalItems", "unevaluatedItems", "contains")
+_DEFINITIONS = ("$defs", "definitions")
+
+Counts = dict[int, int]
+
+
+def measure_schema(schema: dict[str, Any]) -> int:
+    """Return how many subschemas one value may be checked against at most; long enumerations count as several.
+
+    Raises InvalidSchema for references that leave the document, lead nowhere or go round in a circle, and when the
+    number is above 10,000.
+    """
+    graph = _Graph(schema)
+    try:
+        return graph.measure()
+    except RecursionError:
+        raise InvalidSchema("References in the schema nest too deeply.") from None
+
+
+class _Graph:
+    """The subschemas of a document by number, and which of them each one applies: in place, to members, to items."""
+
+    def __init__(self, root: dict[str, Any]) -> None:
+        self.root = root
+        self.steps = 0
+        self.anchors: dict[str, Any] = {}
+        self.numbers: dict[int, int] = {}
+        self.weights: dict[int, int] = {}
+        self.in_place: dict[int, list[int]] = {}
+        # (class, child): a class is the name of a property or the index of an item; None applies to all.
+        self.members: dict[int, list[tuple[str | None, int]]] = {}
+        self.items: dict[int, list[tuple[str | None, int]]] = {}
+        self._find_anchors(root)
+        self.start = self._number(root)
+        self.closures: dict[int, Counts] = {}
+        self.open: set[int] = set()
+
+    def _find_anchors(self, root: Any) -> None:
+        waiting = [root]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, dict):
+                for keyword in ("$anchor", "$dynamicAnchor"):
+                    if isinstance(node.get(keyword), str):
+                        self.anchors[node[keyword]] = node
+                for keyword in ("$id", "id"):
+                    # Before draft 6 an identifier is spelt `id`; a property of that name has no text for its schema.
+                    if isinstance(node.get(keyword), str):
+                        if node[keyword].startswith("#"):
+                            self.anchors[node[keyword][1:]] = node
+                        elif node is not root:
+                            raise InvalidSchema(f"A `{keyword}` below the top of the schema is not supported.")
+                # What stands under these is data, not schema.
+                waiting.extend(
+                    value for key, value in node.items() if key not in ("enum", "const", "default", "examples")
+                )
+            elif isinstance(node, list):
+                waiting.extend(node)
+
+    def _number(self, root: Any) -> int:
+        """Number `root` and all that it can reach; without recursion, since references make long chains."""
+        waiting = [root]
+        while waiting:
+            schema = waiting.pop()
+            if id(schema) in self.numbers:
+                continue
+            number = self.numbers[id(schema)] = len(self.numbers)
+            self._spend(1)
+            self.in_place[number], self.members[number], self.items[number] = [], [], []
+            self.weights[number] = 1
+            if isinstance(schema, dict):
+                compared = sum(len(schema[key]) for key in ("enum", "required") if isinstance(schema.get(key), list))
+                self.weights[number] += compared // _COMPARISONS_PER_APPLICATION
+                waiting.extend(self._children(schema))
+        self._link(root)
+        return self.numbers[id(root)]
+
+    def _children(self, schema: dict[str, Any]) -> list[Any]:
+        return [child for _kind, _class, child in self._edges(schema)]
+
+    def _edges(self, schema: dict[str, Any]) -> list[tuple[str, str | None, Any]]:
+        edges: list[tuple[str, str | None, Any]] = []
+        for keyword in _IN_PLACE_LISTS:
+            edges += [("in_place", None, child) for child in _schemas(schema.get(keyword))]
+        for keyword in _IN_PLACE:
+            edges += [("in_place", None, child) for child in _schemas([schema.get(keyword)])]
+        for keyword in _IN_PLACE_MAPS:
+            edges += [("in_place", None, child) for child in _schemas(_values(schema.get(keyword)))]
+        for keyword in _REFERENCES:
+            if isinstance(schema.get(keyword), str):
+                edges.append(("in_place", None, self._resolve(schema[keyword])))
+        properties = schema.get("properties")
+        if isinstance(properties, dict):
+            edges += [("members", name, child) for name, child in properties.items() if _is_schema(child)]
+        edges += [("members", None, child) for child in _schemas(_values(schema.get("patternProperties")))]
+        for keyword in _MEMBERS:
+            edges += [("members", None, child) for child in _schemas([schema.get(keyword)])]
+        for keyword in _ITEMS:
+            edges += [("items", None, child) for child in _schemas([schema.get(keyword)])]
+        for keyword in ("prefixItems", "items"):
+            if isinstance(schema.get(keyword), list):
+                edges += [("items", str(i), child) for i, child in enumerate(schema[keyword]) if _is_schema(child)]
+        return edges
+
+    def _link(self, root: Any) -> None:
+        seen: set[int] = set()
+        waiting = [root]
+        while waiting:
+            schema = waiting.pop()
+            if not isinstance(schema, dict) or id(schema) in seen:
+                continue
+            seen.add(id(schema))
+            number = self.numbers[id(schema)]
+            for kind, of_class, child in self._edges(schema):
+                self._spend(1)
+                target = self.numbers[id(child)]
+                if kind == "in_place":
+                    self.in_place[number].append(target)
+                else:
+                    getattr(self, kind)[number].append((of_class, target))
+                waiting.append(child)
+
+    def _resolve(self, reference: str) -> Any:
+        if not reference.startswith("#"):
+            raise InvalidSchema(
+                f"The reference {reference[:200]!r} leaves the schema: only references that begin with # are followed."
+            )
+        fragment = unquote(reference[1:])
+        if fragment in self.anchors:
+            return self.anchors[fragment]
+        node: Any = self.root
+        for part in fragment.split("/")[1:] if fragment.startswith("/") else ([] if fragment == "" else [None]):
+            key = part.replace("~1", "/").replace("~0", "~") if part is not None else None
+            if isinstance(node, dict) and key in node:
+                node = node[key]
+            elif isinstance(node, list) and key is not None and key.isdigit() and int(key) < len(node):
+                node = node[int(key)]
+            else:
+                raise InvalidSchema(f"The reference {reference[:200]!r} leads nowhere.")
+        if not _is_schema(node):
+            raise InvalidSchema(f"The reference {reference[:200]!r} does not lead to a schema.")
+        return node
+
+    def _spend(self, steps: int) -> None:
+        self.steps += steps
+        if self.steps > _MAX_STEPS:
+            raise InvalidSchema("The schema is too large or too entangled to be checked.")
+
+    def _closure(self, number: int) -> Counts:
+        """Return how often each subschema is applied to a value to which `number` is applied once."""
+        if number in self.closures:
+            return self.closures[number]
+        if number in self.open:
+            raise InvalidSchema("A reference leads back to itself without going deeper into the value.")
+        self.open.add(number)
+        counts: Counts = defaultdict(int, {number: 1})
+        for child in self.in_place[number]:
+            for target, times in self._closure(child).items():
+                counts[target] += times
+            self._spend(len(self.closures[child]))
+        self.open.discard(number)
+        self.closures[number] = counts
+        return counts
+
+    def measure(self) -> int:
+        level = self._closure(self.start)
+        most = 0
+        seen: Counts = {}
+        for _depth in range(MAX_DEPTH + 1):
+            most = max(most, sum(times * self.weights[number] for number, times in level.items()))
+            if most > MAX_APPLICATIONS:
+                raise InvalidSchema(
+                    f"One value could have to be checked against more than {MAX_APPLICATIONS} subschemas: "
+                    "the schema combines or repeats references too often."
+                )
+            if all(seen.get(number, 0) >= times for number, times in level.items()):
+                break
+            for number, times in level.items():
+                seen[number] = max(seen.get(number, 0), times)
+            level = self._next(seen)
+        return most
+
+    def _next(self, level: Counts) -> Counts:
+        following: Counts = {}
+        for edges in (self.members, self.items):
+            by_class: dict[str | None, Counts] = defaultdict(lambda: defaultdict(int))
+            for number, times in level.items():
+                for of_class, child in edges[number]:
+                    closure = self._closure(child)
+                    self._spend(len(closure))
+                    for target, inner in closure.items():
+                        by_class[of_class][target] += times * inner
+            to_all = by_class.pop(None, {})
+            combined: Counts = dict(to_all)
+            for counts in by_class.values():
+                for target, times in counts.items():
+                    combined[target] = max(combined.get(target, 0), times + to_all.get(target, 0))
+            for target, times in combined.items():
+                following[target] = max(following.get(target, 0), times)
+        return following
+
+
+def _is_schema(value: Any) -> bool:
+    return isinstance(value, dict | bool)
+
+
+def _schemas(values: Any) -> list[Any]:
+    return [value for value in values if _is_schema(value)] if isinstance(values, list) else []
+
+
+def _values(mapping: Any) -> list[Any]:
+    return list(mapping.values()) if isinstance(mapping, dict) else []

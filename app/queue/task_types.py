@@ -1,0 +1,168 @@
+"""Task types: registered, changed, found, listed."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, update
+
+from app.errors import TaskTypeNotFound
+from app.policies import POLICIES, Policies
+from app.queue.json_schema import compile_schema
+from app.queue.patterns import matches
+from app.storage.database import Row, Transaction
+from app.storage.models import task_type_limits, task_type_usage, task_types
+
+_BY_NAME = select(task_types).where(task_types.c.name_key == bindparam("name_key"))
+_BY_ID = select(task_types).where(task_types.c.id == bindparam("type_id"))
+_NAMES = select(task_types.c.id, task_types.c.name).order_by(task_types.c.id)
+_USAGE = insert(task_type_usage)
+_LIMITS = insert(task_type_limits)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskType:
+    """A task type as the verbs need it."""
+
+    id: int
+    name: str
+    param_schema: dict[str, Any]
+    result_schema: dict[str, Any] | None
+    is_active: bool
+    is_paused: bool
+    revision: int
+    policies: Policies
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether claims must be counted."""
+        return self.policies.max_concurrency is not None or self.policies.rate_limit is not None
+
+
+def _load(row: Row | None) -> TaskType | None:
+    if row is None:
+        return None
+    policies = Policies(**{name: row[name] for name in POLICIES})
+    return TaskType(
+        row["id"],
+        row["name"],
+        row["param_schema"],
+        row["result_schema"],
+        row["is_active"],
+        row["is_paused"],
+        row["revision"],
+        policies,
+    )
+
+
+def name_key(name: str) -> str:
+    """Return what makes two names the same: unique without regard to case."""
+    return name.casefold()
+
+
+def find_type(tx: Transaction, name: str) -> TaskType:
+    """Return the task type `name`, from the cache if it was read a moment ago; raises TaskTypeNotFound."""
+    key = name_key(name)
+    found = tx.cache.get(("type", key), lambda: _load(tx.one(_BY_NAME, {"name_key": key})))
+    if found is None:
+        raise TaskTypeNotFound
+    return found
+
+
+def find_type_by_id(tx: Transaction, type_id: int) -> TaskType:
+    """Return the task type with this id, from the cache if it was read a moment ago; raises TaskTypeNotFound."""
+    found = tx.cache.get(("type", type_id), lambda: _load(tx.one(_BY_ID, {"type_id": type_id})))
+    if found is None:
+        raise TaskTypeNotFound
+    return found
+
+
+def find_type_ids(tx: Transaction, pattern: str) -> list[int]:
+    """Return the ids of all task types whose names fit the pattern."""
+    names = tx.cache.get("type names", lambda: [(row["id"], row["name"]) for row in tx.all(_NAMES)])
+    return [type_id for type_id, name in names or [] if matches(pattern, name)]
+
+
+def register_type(
+    tx: Transaction,
+    *,
+    name: str,
+    version: str,
+    param_schema: dict[str, Any],
+    policies: dict[str, Any],
+    defaults: Policies,
+    **flags: Any,
+) -> tuple[Row, bool]:
+    """Create the task type or update the one of that name; return its row and whether it is new.
+
+    A policy that the caller leaves out gets the server's default on a new type and stays as it is on an old one.
+    Raises InvalidSchema.
+    """
+    compile_schema(param_schema)
+    key = name_key(name)
+    # Two who register the same new name at once both lock the gap; one of them is then run again and finds the other.
+    if tx.one(_BY_NAME.with_for_update(), {"name_key": key}) is not None:
+        changes = {"name": name, "version": version, "param_schema": param_schema, **policies, **flags}
+        return change_type(tx, name, changes), False
+    values = {
+        "name": name,
+        "name_key": key,
+        "version": version,
+        "param_schema": param_schema,
+        "result_schema": None,
+        "is_active": True,
+        "is_paused": False,
+        "revision": 1,
+        **asdict(defaults),
+        **policies,
+        **flags,
+        "created_at": tx.now,
+        "updated_at": tx.now,
+    }
+    _check_result_schema(values)
+    type_id = tx.execute(insert(task_types), values).inserted_primary_key[0]
+    tx.execute(_USAGE, {"type_id": type_id, "usage_count": 0})
+    tx.execute(_LIMITS, {"type_id": type_id, "recent_claims": []})
+    return {"id": type_id, **values}, True
+
+
+def change_type(tx: Transaction, name: str, changes: dict[str, Any]) -> Row:
+    """Apply `changes` to the task type and return its row; raises TaskTypeNotFound or InvalidSchema."""
+    found = tx.one(_BY_NAME, {"name_key": name_key(name)})
+    if found is None:
+        raise TaskTypeNotFound
+    if "param_schema" in changes:
+        compile_schema(changes["param_schema"])
+    _check_result_schema(changes)
+    values = {**changes, "updated_at": tx.now}
+    hit = tx.changes(
+        update(task_types).where(task_types.c.id == found["id"]).values(revision=task_types.c.revision + 1, **values)
+    )
+    if hit == 0:
+        raise TaskTypeNotFound
+    return {**found, **values}
+
+
+def _check_result_schema(values: dict[str, Any]) -> None:
+    if values.get("result_schema") is not None:
+        compile_schema(values["result_schema"])
+
+
+SORTABLE = ("id", "name", "version", "created_at", "updated_at")
+
+
+def list_types(tx: Transaction, *, active_only: bool, sort_by: str, descending: bool) -> list[Row]:
+    """Return all task types in the given order; ties are broken by id."""
+    column = task_types.c[sort_by]
+    statement = select(task_types)
+    if active_only:
+        statement = statement.where(task_types.c.is_active)
+    columns = (column.desc(), task_types.c.id.desc()) if descending else (column, task_types.c.id)
+    return tx.all(statement.order_by(*columns))
+
+
+def read_type(tx: Transaction, name: str) -> Row:
+    """Return the whole row of a task type, straight from the table; raises TaskTypeNotFound."""
+    row = tx.one(_BY_NAME, {"name_key": name_key(name)})
+    if row is None:
+        raise TaskTypeNotFound
+    return row

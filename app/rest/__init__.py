@@ -1,0 +1,70 @@
+"""Face 1: JSON over HTTP."""
+
+from flask import Blueprint, Flask, Response, redirect, send_file, url_for
+from werkzeug.routing import BaseConverter, ValidationError
+
+from app.rest import claims, health, keys, problems, task_types, tasks
+from app.rest.fields import MAX_ID
+from app.settings import ROOT, Settings
+
+OPENAPI_FILE = ROOT / "openapi.json"
+_FACES = (health.blueprint, task_types.blueprint, claims.blueprint, tasks.blueprint, keys.blueprint)
+# What the clients of the older TaskManager know.
+_LEGACY = (health.blueprint, task_types.blueprint, claims.blueprint, tasks.blueprint)
+
+
+class IdConverter(BaseConverter):
+    """An id in a path: a positive 64-bit integer; anything else is no endpoint."""
+
+    regex = r"[0-9]{1,19}"
+
+    def to_python(self, value: str) -> int:
+        """Return the id."""
+        number = int(value)
+        if not 0 < number <= MAX_ID:
+            raise ValidationError
+        return number
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Add the API to `app`."""
+    app.url_map.converters["id"] = IdConverter
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    api = Blueprint("api", __name__, url_prefix="/api")
+    for face in _FACES:
+        api.register_blueprint(face)
+    api.add_url_rule("/openapi.json", view_func=openapi_document)
+    app.register_blueprint(api)
+    if settings.legacy_paths:
+        for face in _LEGACY:
+            app.register_blueprint(face, name=f"legacy_{face.name}")
+    app.register_blueprint(_docs())
+    app.add_url_rule("/", view_func=_to_docs)
+    problems.register(app)
+
+
+def openapi_document() -> Response:
+    """Serve the committed document: building it would cost every cold start."""
+    return send_file(OPENAPI_FILE, mimetype="application/json", max_age=300)
+
+
+def _docs() -> Blueprint:
+    from flask_swagger_ui import get_swaggerui_blueprint
+
+    docs: Blueprint = get_swaggerui_blueprint(
+        "/api/docs",
+        # Relative, so that it is right behind any prefix.
+        "../openapi.json",
+        config={
+            "app_name": "TaskManager",
+            "tryItOutEnabled": True,
+            "persistAuthorization": True,
+            "displayRequestDuration": True,
+        },
+    )
+    return docs
+
+
+def _to_docs() -> Response:
+    return redirect(url_for("swagger_ui.show"))  # type: ignore[return-value]

@@ -1,0 +1,163 @@
+"""@contract: one place that says what an endpoint takes, gives and refuses; it checks, wraps and documents."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+
+from flask import Response, request
+from marshmallow import Schema, ValidationError
+
+from app.errors import Detail, Invalid, MissingField, QueueError
+from app.queue.keys import Scope
+from app.rest.schemas.base import AnswerSchema, RequestSchema
+from app.storage.columns import to_json
+from app.web import auth
+from app.web.bodies import read_object
+
+MAX_DETAILS = 50
+_MISSING = "Missing data for required field."
+_UNKNOWN = "Unknown field."
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a view answers: `data` in the envelope, with its sentence and status."""
+
+    data: Mapping[str, Any]
+    message: str
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    #: Members beside `data`, for older clients.
+    beside: Mapping[str, Any] = field(default_factory=dict)
+
+    def envelope(self) -> dict[str, Any]:
+        """Return the whole body."""
+        return {
+            "success": True,
+            "message": self.message,
+            "data": self.data,
+            "timestamp": int(time.time()),
+            **self.beside,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """What an endpoint promises."""
+
+    operation_id: str
+    tag: str
+    scope: Scope | None
+    answer: type[AnswerSchema]
+    messages: Mapping[int, str]
+    body: RequestSchema | None = None
+    query: RequestSchema | None = None
+    errors: tuple[type[QueueError], ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+View = Callable[..., Answer]
+
+
+def contract(
+    operation_id: str,
+    *,
+    tag: str,
+    scope: Scope | None,
+    answer: type[AnswerSchema],
+    messages: Mapping[int, str],
+    body: type[Schema] | None = None,
+    query: type[Schema] | None = None,
+    errors: tuple[type[QueueError], ...] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Callable[[View], Callable[..., Response]]:
+    """Let the view below answer only callers with `scope`, with the checked `body` and `query` as dicts.
+
+    `operation_id` is what generated clients call the method.
+    `messages` says for each status of success the sentence of the envelope; `errors` are those of the queue that the
+    view can raise beside the usual ones; `headers` are request headers that it looks at, with what they mean.
+    """
+    terms = Contract(
+        operation_id=operation_id,
+        tag=tag,
+        scope=scope,
+        answer=answer,
+        messages=messages,
+        # A schema instance is expensive to build and is used by all requests.
+        body=body() if body is not None else None,  # type: ignore[arg-type]
+        query=query() if query is not None else None,  # type: ignore[arg-type]
+        errors=errors,
+        headers=headers or {},
+    )
+
+    def decorate(view: View) -> Callable[..., Response]:
+        @wraps(view)
+        def checked(**arguments: Any) -> Response:
+            if terms.scope is not None:
+                auth.require(terms.scope)
+            if terms.query is not None:
+                arguments["query"] = _load(terms.query, _query_arguments())
+            if terms.body is not None:
+                arguments["body"] = _load(terms.body, read_object())
+            return respond(view(**arguments))
+
+        checked.contract = terms  # type: ignore[attr-defined]
+        return checked
+
+    return decorate
+
+
+def respond(answer: Answer) -> Response:
+    """Write an answer as JSON."""
+    return Response(
+        to_json(answer.envelope()),
+        status=answer.status,
+        content_type="application/json",
+        headers=dict(answer.headers),
+    )
+
+
+def _query_arguments() -> dict[str, Any]:
+    repeated = [name for name, values in request.args.lists() if len(values) > 1]
+    if repeated:
+        raise Invalid(
+            f"The query says more than once: {', '.join(sorted(repeated)[:MAX_DETAILS])}.",
+            details=[{"field": name[:200], "problem": "Given more than once."} for name in repeated[:MAX_DETAILS]],
+        )
+    return dict(request.args.items())
+
+
+def _load(schema: RequestSchema, data: dict[str, Any]) -> dict[str, Any]:
+    try:
+        loaded: dict[str, Any] = schema.load(data)
+    except ValidationError as error:
+        raise _refusal(schema, _details(error.messages)) from None
+    return loaded
+
+
+def _details(messages: Any, path: str = "") -> list[Detail]:
+    if isinstance(messages, dict):
+        return [
+            detail
+            for name, inner in messages.items()
+            for detail in _details(inner, f"{path}.{name}" if path else str(name))
+        ]
+    return [{"field": path[:500], "problem": str(problem)} for problem in messages]
+
+
+def _refusal(schema: RequestSchema, details: list[Detail]) -> Invalid:
+    """Name every fault, and say the first in the sentence that older clients know."""
+    details = details[:MAX_DETAILS]
+    # What is missing comes first, in the order in which the schema lists its fields.
+    for name in schema.fields:
+        if {"field": name, "problem": _MISSING} in details:
+            return MissingField(sentence=schema.missing_sentence.format(field=name), details=details)
+    sentences = [
+        detail["problem"] if detail["field"] in detail["problem"] else f"{detail['field']}: {detail['problem']}"
+        for detail in details[:3]
+    ]
+    unknown = [detail["field"] for detail in details if detail["problem"] == _UNKNOWN]
+    hint = f"The request knows: {', '.join(schema.fields)}." if unknown else None
+    return Invalid(hint, sentence="; ".join(sentences), details=details)

@@ -1,0 +1,207 @@
+"""Kinds of fields: strict about types, bounded in size, and described for OpenAPI."""
+
+import re
+from datetime import datetime
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+
+from app.policies import POLICIES, check_policy
+from app.storage.columns import UTC
+
+MAX_ID = 2**63 - 1
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
+_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_LAST_YEAR = 9000
+
+
+def _described(meaning: str, example: Any, options: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {**options, "metadata": {"description": meaning, "example": example, **more}}
+
+
+class Text(fields.String):
+    """A text of bounded length without control characters."""
+
+    pattern = r"^[^\x00-\x1f\x7f]*$"
+
+    def __init__(self, meaning: str, example: str, *, low: int = 0, high: int = 255, **options: Any) -> None:
+        self.low, self.high = low, high
+        super().__init__(**_described(meaning, example, options), validate=validate.Length(low, high))
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if text is not None and _FORBIDDEN.search(text):
+            raise ValidationError("Must not contain control characters.")
+        return text
+
+
+class Name(Text):
+    """A text that is trimmed and not empty."""
+
+    pattern = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+
+    def __init__(self, meaning: str, example: str, *, high: int = 255, **options: Any) -> None:
+        super().__init__(meaning, example, low=1, high=high, **options)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value.strip() if isinstance(value, str) else value, attr, data, **kwargs)
+        if text is not None and len(text.casefold()) > self.high:
+            raise ValidationError(f"Longer than maximum length {self.high}.")
+        return text
+
+
+class LongText(fields.Field[str]):
+    """A text for people, of any length that the body may have; another JSON value is kept as its JSON."""
+
+    def __init__(self, meaning: str, example: str, **options: Any) -> None:
+        super().__init__(**_described(meaning, example, options))
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        from app.storage.columns import to_json
+
+        return value if isinstance(value, str) else to_json(value)
+
+
+class Version(Text):
+    """A text, or a number that is taken as one."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            value = str(value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Int(fields.Field[int]):
+    """A JSON integer within bounds; not a truth value, and a text only where older clients send one."""
+
+    def __init__(
+        self, meaning: str, example: int, *, low: int, high: int, from_text: bool = False, **options: Any
+    ) -> None:
+        self.low, self.high, self.from_text = low, high, from_text
+        super().__init__(**_described(meaning, example, options))
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+        if self.from_text and isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,19}", value.strip(), re.ASCII):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValidationError("Not a valid integer.")
+        if not self.low <= value <= self.high:
+            raise ValidationError(f"Must be from {self.low} to {self.high}.")
+        return value
+
+
+class Seconds(fields.Field[float]):
+    """A number of seconds within bounds."""
+
+    def __init__(self, meaning: str, example: float, *, low: float = 0, high: float, **options: Any) -> None:
+        self.low, self.high = low, high
+        super().__init__(**_described(meaning, example, options))
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> float:
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise ValidationError("Not a valid number.")
+        if not self.low <= value <= self.high:
+            raise ValidationError(f"Must be from {self.low:g} to {self.high:g}.")
+        return float(value)
+
+
+class Flag(fields.Field[bool]):
+    """A truth value; 0, 1 and the words true and false are understood too, since older clients send them."""
+
+    _WORDS = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
+
+    def __init__(self, meaning: str, example: bool, **options: Any) -> None:
+        super().__init__(**_described(meaning, example, options))
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
+        word = value.strip().lower() if isinstance(value, str) else value
+        if isinstance(word, float) or isinstance(word, dict | list) or word not in self._WORDS:
+            raise ValidationError("Not a valid boolean.")
+        return self._WORDS[word]
+
+
+class Instant(fields.Field[datetime]):
+    """An RFC 3339 instant; any offset is understood, UTC is answered."""
+
+    def __init__(self, meaning: str, example: str = "2026-11-23T12:00:00.123Z", **options: Any) -> None:
+        super().__init__(**_described(meaning, example, options))
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> datetime:
+        match = _INSTANT.fullmatch(value) if isinstance(value, str) else None
+        if match is None:
+            raise ValidationError("Not a valid RFC 3339 instant, such as 2026-11-23T12:00:00Z.")
+        day, clock, fraction, offset = match.groups()
+        try:
+            instant = datetime.fromisoformat(
+                f"{day}T{clock}{(fraction or '.0')[:7]:0<7}{'+00:00' if offset in 'zZ' else offset}"
+            ).astimezone(UTC)
+        except (ValueError, OverflowError):
+            raise ValidationError("Not a valid RFC 3339 instant, such as 2026-11-23T12:00:00Z.") from None
+        if not 1970 <= instant.year <= _LAST_YEAR:
+            raise ValidationError(f"Must be from 1970 to {_LAST_YEAR}.")
+        return instant
+
+
+class AnyJson(fields.Raw):
+    """Any JSON value, kept as it is."""
+
+    def __init__(self, meaning: str, example: Any, **options: Any) -> None:
+        super().__init__(**_described(meaning, example, options))
+
+
+class JsonObject(fields.Field[dict[str, Any]]):
+    """A JSON object; an empty array is taken as one, since PHP cannot tell them apart."""
+
+    def __init__(self, meaning: str, example: Any, *, from_text: bool = False, **options: Any) -> None:
+        self.from_text = from_text
+        super().__init__(**_described(meaning, example, options))
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, Any]:
+        if self.from_text and isinstance(value, str):
+            from app.web.bodies import parse
+            from app.web.errors import InvalidJson
+
+            try:
+                value = parse(value.encode())
+            except InvalidJson as error:
+                raise ValidationError(f"Not a JSON object: {error.detail}") from None
+        if value == [] and not self.from_text:
+            return {}
+        if not isinstance(value, dict):
+            raise ValidationError("Not a JSON object.")
+        return value
+
+
+class Policy(fields.Field[Any]):
+    """A policy of a task type; its bounds are those in app/policies.py."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        policy = POLICIES[name]
+        self.policy_name = name
+        example = policy.default
+        if example is None:
+            example = "100/60" if "pattern" in policy.metadata else 60
+        super().__init__(**_described(policy.metadata["meaning"], example, options), allow_none=policy.default is None)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        bounds = POLICIES[self.policy_name].metadata
+        if "low" not in bounds:
+            if not isinstance(value, str):
+                raise ValidationError("Not a valid string.")
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValidationError("Not a valid number.")
+        elif not isinstance(POLICIES[self.policy_name].default, float) and not isinstance(value, int):
+            raise ValidationError("Not a valid integer.")
+        try:
+            check_policy(self.policy_name, value)
+        except ValueError as error:
+            text = str(error)
+            raise ValidationError(text[0].upper() + text[1:] + ".") from None
+        return value
+
+
+def show_instant(value: datetime | None) -> str | None:
+    """Write an instant as the API does: UTC, milliseconds, `Z`."""
+    if value is None:
+        return None
+    return f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03d}Z"

@@ -1,0 +1,80 @@
+"""Rows as the API shows them; the schemas document the same, and the tests hold each answer against them."""
+
+from typing import Any
+
+from app.lifecycle import TaskStatus
+from app.policies import POLICIES
+from app.rest.fields import show_instant
+from app.storage.database import Row
+
+_WORDS = {int(status): status.word for status in TaskStatus}
+_CLAIMED = int(TaskStatus.CLAIMED)
+
+
+def show_task(row: Row) -> dict[str, Any]:
+    """Show a task; `params` and `result` only if they were read."""
+    status = row["status"]
+    shown: dict[str, Any] = {
+        "id": row["id"],
+        "type": row["type"],
+        "type_id": row["type_id"],
+        "status": _WORDS[status],
+    }
+    if "params" in row:
+        shown["params"] = row["params"]
+    if "result" in row or "params" in row:
+        shown["result"] = row.get("result")
+    shown.update(
+        error_message=row.get("error_message"),
+        failure_reason=row.get("failure_reason"),
+        priority=-row["claim_rank"],
+        progress=row["progress"],
+        progress_message=row.get("progress_message"),
+        attempts=row["attempts"],
+        max_attempts=row["max_attempts"],
+        claimed_by=row.get("claimed_by"),
+        claimed_at=show_instant(row.get("claimed_at")),
+        lease_expires_at=show_instant(row["due_at"]) if status == _CLAIMED else None,
+        available_at=show_instant(row["available_at"]),
+        deadline_at=show_instant(row["deadline_at"]),
+        completed_at=show_instant(row.get("completed_at")),
+        created_at=show_instant(row["created_at"]),
+        updated_at=show_instant(row["updated_at"]),
+        dedupe_key=row["dedupe_key"],
+        depends_on=[],
+        parent_task_id=row["parent_task_id"],
+    )
+    return shown
+
+
+def show_task_type(row: Row, usage: Row | None) -> dict[str, Any]:
+    """Show a task type with its policies and its usage."""
+    return {
+        **{
+            name: row[name]
+            for name in ("id", "name", "version", "param_schema", "result_schema", "is_active", "is_paused")
+        },
+        **{name: row[name] for name in POLICIES},
+        "created_at": show_instant(row["created_at"]),
+        "updated_at": show_instant(row["updated_at"]),
+        "usage_count": usage["usage_count"] if usage else 0,
+        "last_used_at": show_instant(usage["last_used_at"]) if usage else None,
+    }
+
+
+def show_attempt(row: Row) -> dict[str, Any]:
+    """Show an unsuccessful attempt."""
+    plain = {name: row[name] for name in ("number", "worker_id", "outcome", "error_message", "late_report")}
+    instants = {name: show_instant(row[name]) for name in ("claimed_at", "ended_at", "late_report_at")}
+    return {**plain, **instants}
+
+
+def show_key(row: Row) -> dict[str, Any]:
+    """Show a key without its hash."""
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "prefix": row["prefix"],
+        "scopes": row["scopes"].split(","),
+        **{name: show_instant(row[name]) for name in ("expires_at", "revoked_at", "created_at")},
+    }

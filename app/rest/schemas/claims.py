@@ -1,0 +1,153 @@
+"""What workers say and hear."""
+
+from typing import Any, ClassVar
+
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from app.policies import POLICIES
+from app.queue.claim import SORTABLE
+from app.rest.fields import MAX_ID, AnyJson, Flag, Instant, Int, LongText, Name, Seconds, Text
+from app.rest.schemas.base import AnswerSchema, RequestSchema
+from app.rest.schemas.tasks import Task
+
+_MAX_LEASE = POLICIES["lease_seconds"].metadata["high"]
+_YEAR = 366 * 86400
+
+
+def _worker_id(**options: Any) -> Name:
+    return Name("Who you are: any name, but always the same for one worker.", "worker-1", required=True, **options)
+
+
+def _lease_token() -> Text:
+    return Text(
+        "The token that came with the claim: proof that the task is still yours.",
+        "1-300-0123456789abcdef0123456789abcdef",
+        low=1,
+        high=64,
+        allow_none=True,
+        load_default=None,
+    )
+
+
+def _lease_seconds() -> Int:
+    return Int("How long the lease is to last.", 300, low=1, high=_MAX_LEASE, allow_none=True, load_default=None)
+
+
+class ClaimRequest(RequestSchema):
+    """A worker asks for a task; several selectors narrow each other."""
+
+    missing_sentence: ClassVar[str] = "{field} is required"
+    example: ClassVar[dict[str, Any] | None] = {"worker_id": "worker-1", "types": ["checksum"]}
+    worker_id = _worker_id()
+    task_type_id = Int("The number of a task type.", 1, low=1, high=MAX_ID, from_text=True, allow_none=True)
+    type_pattern = Text(
+        "Names of task types: `%` any run, `_` one character, `\\` escapes.", "check%", low=1, allow_none=True
+    )
+    types = fields.List(
+        Name("The name of a task type.", "checksum"),
+        validate=validate.Length(1, 100),
+        allow_none=True,
+        metadata={"description": "Names of task types.", "example": ["checksum", "word-count"]},
+    )
+    sort_by = fields.String(
+        validate=validate.OneOf(SORTABLE, error="Invalid sort_by field. Allowed values: {choices}"),
+        allow_none=True,
+        metadata={
+            "description": "Which task first; without it the highest priority, and within it the oldest.",
+            "example": "created_at",
+        },
+    )
+    sort_order = fields.String(
+        validate=validate.OneOf(("asc", "desc", "ASC", "DESC")),
+        allow_none=True,
+        metadata={
+            "description": "The direction of `sort_by`: `desc` by default for `priority`, else `asc`.",
+            "example": "asc",
+        },
+    )
+    lease_seconds = _lease_seconds()
+
+    @validates_schema(skip_on_field_errors=False)
+    def _check_selectors(self, data: dict[str, Any], **_: Any) -> None:
+        if not any(data.get(name) is not None for name in ("task_type_id", "type_pattern", "types")):
+            raise ValidationError("task_type_id, type_pattern or types is required", "task_type_id")
+
+
+class ClaimedTask(Task):
+    """A task that is now yours, for as long as the lease lasts."""
+
+    lease_token = Text(
+        "Send it with every report on this task.", "1-300-0123456789abcdef0123456789abcdef", high=64, required=True
+    )
+
+
+class HeartbeatRequest(RequestSchema):
+    """A worker says that it is still alive."""
+
+    worker_id = _worker_id()
+    lease_token = _lease_token()
+    lease_seconds = Int(
+        "How long the lease is to last from now; as long as at the claim by default.",
+        300,
+        low=1,
+        high=_MAX_LEASE,
+        allow_none=True,
+        load_default=None,
+    )
+
+
+class Heartbeat(AnswerSchema):
+    """What a worker needs to know to go on, or to stop."""
+
+    id = Int("The number of the task.", 17, low=1, high=MAX_ID, required=True)
+    lease_expires_at = Instant(
+        "When the lease now ends; null if the task was cancelled.", required=True, allow_none=True
+    )
+    cancelled = Flag("Whether the task was cancelled: stop working on it.", False, required=True)
+
+
+class ProgressRequest(RequestSchema):
+    """A worker says how far it is; this extends its lease too."""
+
+    worker_id = _worker_id()
+    progress = Int("How much is done, in percent.", 40, low=0, high=100, required=True)
+    message = Text("What is being done, for people.", "reading", high=1000, allow_none=True, load_default=None)
+    lease_token = _lease_token()
+
+
+class CompletionRequest(RequestSchema):
+    """A worker says how its attempt ended."""
+
+    example: ClassVar[dict[str, Any] | None] = {
+        "worker_id": "worker-1",
+        "lease_token": "1-300-0123456789abcdef0123456789abcdef",
+        "success": True,
+        "result": {"sha256": "9f86d081…"},
+    }
+    worker_id = _worker_id()
+    success = Flag("Whether the task is done.", True, required=True)
+    result = AnyJson("What came out of it.", {"sha256": "9f86d081…"}, load_default=None, allow_none=True)
+    error = LongText("Why it failed.", "File not found", load_default=None, allow_none=True)
+    lease_token = _lease_token()
+    retryable = Flag("Whether another attempt may succeed.", True, load_default=True)
+    retry_after_seconds = Seconds(
+        "Wait so long before the next attempt, whatever the type's retry policy says.",
+        60,
+        high=_YEAR,
+        allow_none=True,
+        load_default=None,
+    )
+
+
+class CompletedTask(Task):
+    """A task after its attempt has ended."""
+
+    will_retry = Flag("Whether another attempt will be made.", False, required=True)
+
+
+class ReleaseRequest(RequestSchema):
+    """A worker gives a task back; the attempt does not count."""
+
+    worker_id = _worker_id()
+    lease_token = _lease_token()
+    delay_seconds = Seconds("Not to be claimed again for so long.", 0, high=_YEAR, load_default=0.0)

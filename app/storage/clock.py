@@ -1,0 +1,40 @@
+"""The one clock of the queue: the database's, followed without a round trip for each look at it."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Protocol
+
+RESYNC_SECONDS = 30.0
+
+
+class Clock(Protocol):
+    """Tells the present instant; `ask` asks the database, and is called only when needed."""
+
+    def now(self, ask: Callable[[], datetime]) -> datetime:
+        """Return the present instant in UTC."""
+
+
+class DatabaseClock:
+    """The database's clock, carried on by this process's monotonic clock and compared again every 30 s.
+
+    The wall clock of the web host is never looked at: it may be hours off.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._asked: tuple[datetime, float] | None = None
+
+    def now(self, ask: Callable[[], datetime]) -> datetime:
+        """Return the database's present instant."""
+        asked = self._asked
+        moment = time.monotonic()
+        if asked is None or moment - asked[1] > RESYNC_SECONDS:
+            with self._lock:
+                # The answer was true somewhere between the question and its arrival.
+                before = time.monotonic()
+                told = ask()
+                moment = time.monotonic()
+                asked = self._asked = (told, (before + moment) / 2)
+        return asked[0] + timedelta(seconds=moment - asked[1])

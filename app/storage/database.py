@@ -1,0 +1,211 @@
+"""Database: runs work on a connection, and runs it again when the database asks for that."""
+
+import logging
+import os
+import random
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from secrets import token_hex
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, CursorResult, Executable
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from app.errors import DatabaseUnavailable
+from app.settings import Settings
+from app.storage.cache import Cache
+from app.storage.clock import Clock, DatabaseClock
+from app.storage.dialects import Dialect, connect
+from app.storage.dialects.base import WITHOUT_WAITING
+
+T = TypeVar("T")
+Work = Callable[["Transaction"], T]
+Row = dict[str, Any]
+Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+log = logging.getLogger("taskmanager.database")
+
+MAX_RUNS = 6
+_FIRST_PAUSE_SECONDS = 0.005
+
+
+class Transaction:
+    """What one piece of work sees of the database: one connection, one instant, one cache.
+
+    Each statement is committed by itself, unless it runs inside `atomic()`.
+    """
+
+    __slots__ = ("_connection", "_depth", "cache", "dialect", "is_rerun", "nonce", "now")
+
+    def __init__(
+        self, connection: Connection, *, now: datetime, nonce: str, dialect: Dialect, cache: Cache, is_rerun: bool
+    ) -> None:
+        self._connection = connection
+        self._depth = 0
+        self.now = now
+        # 128 random bits in hexadecimal. As `now`, they stay the same when the work is run again, so that it can
+        # recognise its own effect.
+        self.nonce = nonce
+        self.dialect = dialect
+        self.cache = cache
+        # The work ran before and may have been committed, if only the answer was lost.
+        self.is_rerun = is_rerun
+
+    def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
+        """Run one statement."""
+        return self._connection.execute(statement, parameters)
+
+    def one(self, statement: Executable, parameters: Parameters | None = None) -> Row | None:
+        """Return the first row as a dict, or None."""
+        row = self._connection.execute(statement, parameters).mappings().first()
+        return None if row is None else dict(row)
+
+    def all(self, statement: Executable, parameters: Parameters | None = None) -> list[Row]:
+        """Return all rows as dicts."""
+        return [dict(row) for row in self._connection.execute(statement, parameters).mappings()]
+
+    def changes(self, statement: Executable, parameters: Parameters | None = None) -> int:
+        """Run a guarded update and return how many rows it hit: the verdict.
+
+        Where the statement is marked `WITHOUT_WAITING`, a row that is locked by somebody else counts as not hit.
+        """
+        try:
+            return self._connection.execute(statement, parameters).rowcount
+        except DBAPIError as error:
+            if WITHOUT_WAITING in statement.get_execution_options() and self.dialect.is_waited_out(error):
+                return 0
+            raise
+
+    @contextmanager
+    def atomic(self) -> Iterator[None]:
+        """Commit the statements inside together, or none of them; inside another `atomic` it joins that."""
+        self._depth += 1
+        try:
+            if self._depth > 1:
+                yield
+                return
+            self._connection.exec_driver_sql(self.dialect.begin)
+            try:
+                yield
+                self._connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+        finally:
+            self._depth -= 1
+
+    def _roll_back(self) -> None:
+        try:
+            if not self._connection.invalidated:
+                self._connection.exec_driver_sql("ROLLBACK")
+        except DBAPIError:
+            # In an unknown state the connection must not be used by the next request.
+            self._connection.invalidate()
+
+    @property
+    def skips_locked_rows(self) -> bool:
+        """Whether a locking read can skip rows that others hold."""
+        return self.dialect.skips_locked_rows(self._connection)
+
+    @property
+    def misses_locked_rows(self) -> bool:
+        """Whether a guarded update can miss a locked row instead of waiting for it."""
+        return self.dialect.misses_locked_rows(self._connection)
+
+
+class Database:
+    """The database as the rest of the program uses it; connects when it is first used."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.engine, self.dialect = connect(settings)
+        self.cache = Cache(settings.cache_seconds)
+        self.clock: Clock = clock or DatabaseClock()
+        self._timeout_seconds = settings.database_timeout_seconds
+        _forget_connections_after_fork(self)
+
+    def read(self, work: Work[T]) -> T:
+        """Run `work`, each statement by itself, and return its value.
+
+        Work that failed for a passing reason (deadlock, lock timeout, lost connection) is run again, so it does
+        nothing but SQL. Raises DatabaseUnavailable when the database stays out of reach.
+        """
+        return self._run(work)
+
+    def write(self, work: Work[T], *, atomic: bool = True) -> T:
+        """Run `work` in one transaction and return its value once committed; otherwise as `read`.
+
+        With `atomic=False` each statement is committed by itself: for work that is one guarded statement, which
+        saves two round trips. A rerun may find its own effect; see `Transaction.is_rerun`.
+        """
+        if not atomic:
+            return self._run(work)
+
+        def atomically(tx: Transaction) -> T:
+            with tx.atomic():
+                return work(tx)
+
+        return self._run(atomically)
+
+    def _run(self, work: Work[T]) -> T:
+        give_up_at = time.monotonic() + 2 * self._timeout_seconds
+        now: datetime | None = None
+        nonce = token_hex(16)
+        for run in range(1, MAX_RUNS + 1):
+            try:
+                with self.engine.connect() as connection:
+                    now = now or self.clock.now(partial(self.dialect.now, connection))
+                    tx = Transaction(
+                        connection,
+                        now=now,
+                        nonce=nonce,
+                        dialect=self.dialect,
+                        cache=self.cache,
+                        is_rerun=run > 1,
+                    )
+                    return work(tx)
+            except PoolTimeout as error:
+                log.warning("no database connection was free within %s s", self._timeout_seconds)
+                raise DatabaseUnavailable(retry_after_seconds=2) from error
+            except IntegrityError:
+                raise
+            except DBAPIError as error:
+                if not self.dialect.is_transient(error):
+                    if _is_out_of_reach(error):
+                        log.error("the database refuses to work: %s", error.orig)
+                        raise DatabaseUnavailable(retry_after_seconds=10) from error
+                    raise
+                log.warning("run %d of %d failed for a passing reason: %s", run, MAX_RUNS, error.orig)
+                if run == MAX_RUNS or time.monotonic() > give_up_at:
+                    raise DatabaseUnavailable(retry_after_seconds=5) from error
+            # Jitter, so that those who met in a deadlock do not meet again.
+            time.sleep(_FIRST_PAUSE_SECONDS * 2**run * random.random())
+        raise AssertionError("unreachable")
+
+    def dispose(self) -> None:
+        """Close the connections that are not in use."""
+        self.engine.dispose()
+
+
+def _is_out_of_reach(error: DBAPIError) -> bool:
+    """Tell errors of the surroundings (access, disk, missing file or schema) from errors of a statement."""
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    if isinstance(code, int):
+        return code in (1044, 1045, 1049, 1021, 1146, 1290, 1836, 3024)
+    text = str(error.orig)
+    return any(part in text for part in ("unable to open", "disk", "readonly", "no such table", "malformed"))
+
+
+def _forget_connections_after_fork(database: Database) -> None:
+    """Let no child of a fork write into its parent's connection."""
+    reference = weakref.ref(database)
+
+    def forget() -> None:
+        if (alive := reference()) is not None:
+            alive.engine.dispose(close=False)
+
+    os.register_at_fork(after_in_child=forget)

@@ -1,0 +1,44 @@
+"""Tasks: one row for the whole life of a task."""
+
+from sqlalchemy import Column, Index, Integer, SmallInteger, String, Table
+
+from app.storage.columns import Ascii, Hash, Id, Instant, Json, LongText
+from app.storage.models.base import TABLE_OPTIONS, metadata
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("type_id", Id, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    # The negated priority: MariaDB before 10.8 and MySQL 5.7 ignore DESC in an index.
+    Column("claim_rank", Integer, nullable=False),
+    # The one alarm of the row: when time must do something to it, whatever its status.
+    Column("due_at", Instant),
+    Column("params", Json, nullable=False),
+    Column("result", Json),
+    Column("error_message", LongText),
+    Column("failure_reason", Ascii(32)),
+    Column("progress", SmallInteger, nullable=False),
+    Column("progress_message", String(1000)),
+    Column("attempts", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("claimed_by", String(255)),
+    Column("claimed_at", Instant),
+    Column("lease_token", Ascii(64)),
+    Column("attempt_ends_at", Instant),
+    Column("available_at", Instant, nullable=False),
+    Column("deadline_at", Instant),
+    Column("completed_at", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("dedupe_key", String(255)),
+    Column("dedupe_hash", Hash()),
+    # Whether the hash stays when the task has finished.
+    Column("dedupe_forever", SmallInteger, nullable=False),
+    Column("parent_task_id", String(255)),
+    Index("ix_tasks_claim", "type_id", "status", "claim_rank", "id"),
+    Index("ix_tasks_due_at", "due_at"),
+    Index("uq_tasks_dedupe_hash", "dedupe_hash", unique=True),
+    **TABLE_OPTIONS,
+)

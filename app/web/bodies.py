@@ -1,0 +1,82 @@
+"""Request bodies: JSON in UTF-8, whatever the Content-Type says, and nothing that the database could not hold."""
+
+import json
+import math
+import re
+from typing import Any
+
+from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from app.web.errors import BodyTooLarge, InvalidJson
+
+MAX_DEPTH = 64
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def read_object() -> dict[str, Any]:
+    """Return the JSON object in the request's body; raises InvalidJson or BodyTooLarge."""
+    try:
+        body = request.get_data(cache=True)
+    except RequestEntityTooLarge:
+        raise BodyTooLarge from None
+    value = parse(body)
+    if not isinstance(value, dict):
+        raise InvalidJson("The body must be a JSON object: { … }.")
+    return value
+
+
+def parse(body: bytes) -> Any:
+    """Return the JSON value in `body`; raises InvalidJson."""
+    if not body.strip():
+        raise InvalidJson("The body is empty; it must be a JSON object: { … }.")
+    try:
+        text = body.decode("utf-8")
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except UnicodeDecodeError:
+        raise InvalidJson("The body is not valid UTF-8.") from None
+    except RecursionError:
+        raise InvalidJson(f"The body is nested deeper than {MAX_DEPTH} levels.") from None
+    except json.JSONDecodeError as error:
+        raise InvalidJson(
+            f"The body is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}."
+        ) from None
+    except ValueError as error:
+        # Too many digits for an integer, or one of the two refusals below.
+        raise InvalidJson(f"The body is not valid JSON: {error}.") from None
+    # Both checks walk the value only where it could matter.
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise InvalidJson(f"The body is nested deeper than {MAX_DEPTH} levels.")
+    if _SURROGATE.search(body) and not _is_unicode(value):
+        raise InvalidJson("The body has half of a surrogate pair, which is not a character.")
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _depth(value: Any) -> int:
+    depth = 0
+    level = [value]
+    while level := [item for item in level if isinstance(item, dict | list)]:
+        depth += 1
+        if depth > MAX_DEPTH:
+            break
+        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
+    return depth
+
+
+def _is_unicode(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,48 @@
+"""The parts that the present request works with."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from flask import current_app
+
+from app.settings import Settings
+from app.storage.database import Database
+from app.web.polling import Polling
+
+EXTENSION = "taskmanager"
+
+
+class Housekeeping(Protocol):
+    """What a request may ask of housekeeping."""
+
+    def run_if_time(self) -> int:
+        """Do one slice of what is due, at most once a second; return how many rows changed."""
+
+    def run_after_request(self) -> None:
+        """Do what is due, once the answer is on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What `create_app` has joined."""
+
+    settings: Settings
+    database: Database
+    housekeeping: Housekeeping
+    polling: Polling = field(default_factory=Polling)
+
+
+def parts() -> Parts:
+    """Return the parts of the present application."""
+    found: Parts = current_app.extensions[EXTENSION]
+    return found
+
+
+def database() -> Database:
+    """Return the database."""
+    return parts().database
+
+
+def settings() -> Settings:
+    """Return the settings."""
+    return parts().settings
