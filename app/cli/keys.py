@@ -15,6 +15,7 @@ from app.storage.database import Database, Row, Transaction
 T = TypeVar("T")
 _LONGEST_NAME = 255
 _LAST_YEAR = 9998
+_LARGEST_ID = 2**63 - 1
 
 
 def main(arguments: Sequence[str], program: str) -> int:
@@ -47,14 +48,20 @@ def _parser(program: str) -> argparse.ArgumentParser:
     listing.set_defaults(action=_list)
 
     revoke = commands.add_parser("revoke", help="end a key for ever")
-    revoke.add_argument("id", type=int, help="the id that `keys list` shows")
+    revoke.add_argument("id", type=_id, help="the id that `keys list` shows")
     revoke.set_defaults(action=_revoke)
 
     expire = commands.add_parser("expire", help="set or move the instant at which a key ends")
-    expire.add_argument("id", type=int, help="the id that `keys list` shows")
+    expire.add_argument("id", type=_id, help="the id that `keys list` shows")
     expire.add_argument("--at", required=True, type=_instant, metavar="INSTANT", help="such as 2027-01-31T12:00:00Z")
     expire.set_defaults(action=_expire)
     return parser
+
+
+def _id(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= _LARGEST_ID:
+        raise argparse.ArgumentTypeError("must be a whole number above 0")
+    return int(text)
 
 
 def _name(text: str) -> str:

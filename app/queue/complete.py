@@ -9,7 +9,7 @@ from app.lifecycle import FailureReason, TaskStatus
 from app.queue.finish import FINISH, finish_parameters
 from app.queue.leases import EXPIRED, check_holder, find_attempt, keep_late_report, read_token, was_not_taken_over
 from app.queue.parameters import check_result
-from app.queue.task_types import find_type_by_id
+from app.queue.task_types import get_type
 from app.queue.tasks import read_task
 from app.storage.database import Row, Transaction
 from app.storage.models import tasks
@@ -48,8 +48,9 @@ def complete_task(tx: Transaction, task_id: int, *, worker_id: str, lease_token:
     for _try in range(_MAX_TRIES):
         # With a token the update alone decides; without one, or when it hits nothing, the row is read to say why.
         lease = read_token(token)
-        if lease is not None:
-            task_type = find_type_by_id(tx, lease.type_id)
+        # A token that was made up may name a type that does not exist.
+        task_type = get_type(tx, lease.type_id) if lease is not None else None
+        if task_type is not None:
             check_result(task_type.result_schema, result)
             parameters = {
                 "task_id": task_id,

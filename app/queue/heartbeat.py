@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, case, update
 
-from app.errors import LeaseLost, TryAgain
+from app.errors import TryAgain
 from app.lifecycle import TaskStatus
 from app.queue.leases import check_holder, read_token
 from app.queue.task_types import find_type_by_id
@@ -92,6 +92,3 @@ def _extend(
         check_holder(task, worker_id, lease_token)
         token = task["lease_token"]
     raise TryAgain(retry_after_seconds=1)
-
-
-__all__ = ["Beat", "LeaseLost", "beat", "report_progress"]

@@ -57,7 +57,7 @@ class CompiledSchema:
             ) from None
 
     def faults(self, value: Any, text: str, name: str) -> list[Detail]:
-        """Return what is wrong with `value`, whose JSON is `text`: at most 50 faults, each with its path below `name`."""
+        """Return at most 50 faults of `value`, whose JSON is `text`, each with its path below `name`."""
         values = 1 + sum(text.count(sign) for sign in ",:[{")
         if self._applications * (len(text) if self._has_patterns else values) > _MAX_CHECKS:
             return [{"field": name, "problem": "is too large for the cost of checking it against its schema"}]

@@ -42,8 +42,8 @@ class Key:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
 
     def may(self, scope: Scope) -> bool:
-        """Tell whether the key allows what needs `scope`."""
-        return Scope.ADMIN in self.scopes or scope in self.scopes
+        """Tell whether the key allows what needs `scope`; every key may read."""
+        return scope is Scope.READ or Scope.ADMIN in self.scopes or scope in self.scopes
 
 
 EVERYBODY = Key(0, "everybody", frozenset(Scope), None, None)
@@ -92,8 +92,7 @@ def create_key(tx: Transaction, *, name: str, scopes: list[str], expires_at: dat
         "revoked_at": None,
         "created_at": tx.now,
     }
-    result = tx.execute(insert(api_keys), values)
-    return secret, {"id": result.inserted_primary_key[0], **values}
+    return secret, {"id": tx.insert(insert(api_keys), values), **values}
 
 
 def list_keys(tx: Transaction) -> list[Row]:

@@ -50,8 +50,9 @@ def make_token(type_id: int, seconds: int, nonce: str) -> str:
 
 def read_token(token: str | None) -> Lease | None:
     """Return what the token says, or None if there is none or it was not made here."""
-    parts = (token or "").split("-")
-    if len(parts) != 3 or not (parts[0].isdecimal() and parts[1].isdecimal()):
+    text = token or ""
+    parts = text.split("-")
+    if len(parts) != 3 or not (parts[0].isdecimal() and parts[1].isdecimal() and text.isascii()):
         return None
     return Lease(int(parts[0][:18]), int(parts[1][:9]))
 

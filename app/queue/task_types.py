@@ -70,10 +70,15 @@ def find_type(tx: Transaction, name: str) -> TaskType:
 
 def find_type_by_id(tx: Transaction, type_id: int) -> TaskType:
     """Return the task type with this id, from the cache if it was read a moment ago; raises TaskTypeNotFound."""
-    found = tx.cache.get(("type", type_id), lambda: _load(tx.one(_BY_ID, {"type_id": type_id})))
+    found = get_type(tx, type_id)
     if found is None:
         raise TaskTypeNotFound
     return found
+
+
+def get_type(tx: Transaction, type_id: int) -> TaskType | None:
+    """Return the task type with this id, as `find_type_by_id`, or None."""
+    return tx.cache.get(("type", type_id), lambda: _load(tx.one(_BY_ID, {"type_id": type_id})))
 
 
 def find_type_ids(tx: Transaction, pattern: str) -> list[int]:
@@ -119,7 +124,7 @@ def register_type(
         "updated_at": tx.now,
     }
     _check_result_schema(values)
-    type_id = tx.execute(insert(task_types), values).inserted_primary_key[0]
+    type_id = tx.insert(insert(task_types), values)
     tx.execute(_USAGE, {"type_id": type_id, "usage_count": 0})
     tx.execute(_LIMITS, {"type_id": type_id, "recent_claims": []})
     return {"id": type_id, **values}, True

@@ -27,6 +27,7 @@ from app.rest.contract import Answer, contract
 from app.rest.fields import show_instant
 from app.rest.representations import show_task
 from app.rest.schemas import claims as schemas
+from app.rest.schemas.tasks import Task
 from app.storage.database import Row, Transaction
 from app.web.current import database, parts
 
@@ -119,10 +120,11 @@ def heartbeat(task_id: int, body: dict[str, Any]) -> Answer:
     tag=TAG,
     scope=Scope.WORKER,
     body=schemas.ProgressRequest,
-    answer=schemas.Task,
+    answer=Task,
     messages={200: "Task progress updated successfully"},
     errors=HOLDER_ERRORS,
     headers=PREFER,
+    minimal=schemas.MinimalProgress,
 )
 def progress(task_id: int, body: dict[str, Any]) -> Answer:
     """Report progress; extends the lease."""
@@ -152,6 +154,7 @@ def progress(task_id: int, body: dict[str, Any]) -> Answer:
     messages={200: "Task completed successfully"},
     errors=(*HOLDER_ERRORS, InvalidResult),
     headers=PREFER,
+    minimal=schemas.MinimalCompletion,
 )
 def complete(task_id: int, body: dict[str, Any]) -> Answer:
     """Report how the attempt ended.
@@ -184,7 +187,7 @@ def complete(task_id: int, body: dict[str, Any]) -> Answer:
     tag=TAG,
     scope=Scope.WORKER,
     body=schemas.ReleaseRequest,
-    answer=schemas.Task,
+    answer=Task,
     messages={200: "Task released successfully"},
     errors=HOLDER_ERRORS,
 )

@@ -56,6 +56,7 @@ class Contract:
     query: RequestSchema | None = None
     errors: tuple[type[QueueError], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    minimal: type[AnswerSchema] | None = None
 
 
 View = Callable[..., Answer]
@@ -72,12 +73,14 @@ def contract(
     query: type[Schema] | None = None,
     errors: tuple[type[QueueError], ...] = (),
     headers: Mapping[str, str] | None = None,
+    minimal: type[AnswerSchema] | None = None,
 ) -> Callable[[View], Callable[..., Response]]:
     """Let the view below answer only callers with `scope`, with the checked `body` and `query` as dicts.
 
     `operation_id` is what generated clients call the method.
     `messages` says for each status of success the sentence of the envelope; `errors` are those of the queue that the
-    view can raise beside the usual ones; `headers` are request headers that it looks at, with what they mean.
+    view can raise beside the usual ones; `headers` are request headers that it looks at, with what they mean; `minimal` is
+    the answer to `Prefer: return=minimal`.
     """
     terms = Contract(
         operation_id=operation_id,
@@ -90,6 +93,7 @@ def contract(
         query=query() if query is not None else None,  # type: ignore[arg-type]
         errors=errors,
         headers=headers or {},
+        minimal=minimal,
     )
 
     def decorate(view: View) -> Callable[..., Response]:

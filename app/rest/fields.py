@@ -115,7 +115,7 @@ class Flag(fields.Field[bool]):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
         word = value.strip().lower() if isinstance(value, str) else value
-        if isinstance(word, float) or isinstance(word, dict | list) or word not in self._WORDS:
+        if isinstance(word, float | dict | list) or word not in self._WORDS:
             raise ValidationError("Not a valid boolean.")
         return self._WORDS[word]
 

@@ -12,6 +12,7 @@ from flask import Flask
 from marshmallow import Schema
 
 from app.errors import DatabaseUnavailable, Invalid, MissingField, QueueError
+from app.policies import POLICIES
 from app.queue.keys import Scope
 from app.rest import fields
 from app.rest.contract import Answer, Contract
@@ -52,7 +53,7 @@ def build_document(app: Flask) -> dict[str, Any]:
         tags=[{"name": name, "description": text} for name, text in _TAGS.items()],
     )
     assert plugin.converter is not None
-    plugin.converter.add_attribute_function(_describe_field)
+    plugin.converter.add_attribute_function(_describe_field)  # type: ignore[no-untyped-call]
     spec.components.security_scheme("api_key", {"type": "apiKey", "in": "header", "name": "X-API-Key"})
     spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
     spec.components.schema("Problem", _PROBLEM)
@@ -138,7 +139,7 @@ def _answers(terms: Contract) -> dict[str, Any]:
                         "properties": {
                             "success": {"type": "boolean", "const": True},
                             "message": {"type": "string"},
-                            "data": terms.answer,
+                            "data": terms.answer if terms.minimal is None else {"anyOf": [terms.answer, terms.minimal]},
                             "timestamp": {"type": "integer", "description": "Unix seconds."},
                         },
                     },
@@ -284,7 +285,7 @@ def _or_null(described: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe_policy(name: str) -> dict[str, Any]:
-    policy = fields.POLICIES[name]
+    policy = POLICIES[name]
     bounds = policy.metadata
     if "choices" in bounds:
         return {"type": "string", "enum": list(bounds["choices"])}

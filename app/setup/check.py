@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 
 from app.settings import Settings, SettingsError
 from app.setup import mysql_checks, sqlite_checks
-from app.setup.failures import SET_UP, SetupError, explain
+from app.setup.connection import connect_to, is_missing_file
+from app.setup.failures import SET_UP, explain
 from app.setup.host_checks import check_auth, check_disk, check_instance_folder, check_settings_file
-from app.setup.migrations import is_missing_file
 from app.setup.requirements import Check, check_requirements, report
 from app.setup.run import load_settings
 from app.setup.schema_checks import check_admin_key, check_rights, check_schema
-from app.storage.dialects import connect
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "check_setup.py") -> int:
@@ -50,7 +49,7 @@ def check_installation() -> Iterator[Check]:
 def _check_database(settings: Settings) -> Iterator[Check]:
     name = "database connection"
     try:
-        engine, dialect = connect(settings)
+        engine, dialect = connect_to(settings)
     except SettingsError as error:
         yield Check("error", name, str(error), "correct this setting")
         return
@@ -69,8 +68,6 @@ def _check_database(settings: Settings) -> Iterator[Check]:
             if schema.status == "ok":
                 yield from check_rights(connection, dialect.begin)
                 yield check_admin_key(settings)
-    except SetupError as error:
-        yield Check("error", name, str(error))
     except Exception as error:
         yield Check("error", name, explain(error), "correct this, then check again")
     finally:

@@ -3,19 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import DBAPIError
 
 from app.settings import ROOT, Settings
+from app.setup.connection import connect_to, is_missing_file
 from app.setup.failures import NO_DDL_CODES, USE_SQL, SetupError, database_code, explain
-from app.storage.dialects import connect
 
 
 def head_revision() -> str:
@@ -25,7 +24,7 @@ def head_revision() -> str:
 
 def current_revision(settings: Settings) -> str | None:
     """Return the revision of the database, or None when it has none yet; an absent SQLite file is not created."""
-    engine, _ = connect(settings)
+    engine, _ = connect_to(settings)
     try:
         if is_missing_file(engine):
             return None
@@ -44,12 +43,6 @@ def is_known(revision: str) -> bool:
     """Tell whether this code has a migration to `revision`; it has none when a newer version set the database up."""
     script = ScriptDirectory.from_config(_config())
     return any(migration.revision == revision for migration in script.walk_revisions())
-
-
-def is_missing_file(engine: Engine) -> bool:
-    """Tell whether the database is a SQLite file that is not there."""
-    path = engine.url.database
-    return engine.dialect.name == "sqlite" and bool(path) and path != ":memory:" and not Path(str(path)).exists()
 
 
 def migrate(settings: Settings) -> str:
@@ -86,7 +79,7 @@ def migration_sql(settings: Settings) -> str:
 
     From nothing, when the database cannot be asked; a comment at the top then says so.
     """
-    engine, _ = connect(settings)
+    engine, _ = connect_to(settings)
     head = head_revision()
     try:
         current = current_revision(settings)
@@ -119,7 +112,7 @@ def _config(output: StringIO | None = None, **attributes: Any) -> Config:
 @contextmanager
 def _migrating(settings: Settings) -> Iterator[Connection]:
     """Hold a connection on which one process at a time migrates; on SQLite all of it is done, or nothing."""
-    engine, dialect = connect(settings)
+    engine, dialect = connect_to(settings)
     is_sqlite = engine.dialect.name == "sqlite"
 
     @event.listens_for(engine, "do_connect", insert=True)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 OLDEST_PYTHON = (3, 10)
 # The names by which pip knows them, the modules to import, and the oldest versions; as in pyproject.toml.
 PACKAGES = (
-    ("alembic", "alembic", "1.16"),
+    ("alembic", "alembic", "1.14"),
     ("apispec", "apispec", "6.8"),
     ("flask", "flask", "3.1"),
     ("flask-swagger-ui", "flask_swagger_ui", "5.21"),

@@ -10,11 +10,11 @@ from sqlalchemy.exc import DBAPIError
 
 from app.queue.keys import create_key, has_admin_key
 from app.settings import Settings
+from app.setup.connection import connect_to
 from app.setup.failures import NO_DDL_CODES, UNKNOWN_DATABASE, SetupError, database_code
 from app.setup.migrations import migrate, migration_sql
 from app.setup.run import run
 from app.storage.database import Database, Transaction
-from app.storage.dialects import connect
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,9 @@ def set_up(settings: Settings) -> Outcome:
 
 def create_missing_database(settings: Settings) -> None:
     """Create the database, or the folder of the SQLite file, if it does not exist."""
-    engine, dialect = connect(settings)
+    engine, dialect = connect_to(settings)
     try:
         if engine.dialect.name == "sqlite":
-            if not engine.url.database or engine.url.database == ":memory:":
-                raise SetupError("A database in memory is gone when this program ends: name a file instead.")
             dialect.create_database(engine.url)
             return
         if not engine.url.database:
@@ -60,7 +58,7 @@ def create_missing_database(settings: Settings) -> None:
 
 
 def _create_on_server(settings: Settings) -> None:
-    engine, dialect = connect(settings)
+    engine, dialect = connect_to(settings)
     try:
         dialect.create_database(engine.url)
     except DBAPIError as error:

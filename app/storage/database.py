@@ -12,7 +12,7 @@ from functools import partial
 from secrets import token_hex
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Executable
+from sqlalchemy import Connection, CursorResult, Executable, Insert
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -80,6 +80,12 @@ class Transaction:
             if WITHOUT_WAITING in statement.get_execution_options() and self.dialect.is_waited_out(error):
                 return 0
             raise
+
+    def insert(self, statement: Insert, values: Row) -> int:
+        """Insert one row and return its id."""
+        key = self._connection.execute(statement, values).inserted_primary_key
+        assert key is not None
+        return int(key[0])
 
     @contextmanager
     def atomic(self) -> Iterator[None]:

@@ -41,9 +41,11 @@ def parse(body: bytes) -> Any:
         raise InvalidJson(
             f"The body is not valid JSON: {error.msg} in line {error.lineno}, column {error.colno}."
         ) from None
-    except ValueError as error:
-        # Too many digits for an integer, or one of the two refusals below.
+    except _NoNumber as error:
         raise InvalidJson(f"The body is not valid JSON: {error}.") from None
+    except ValueError:
+        # Python reads no integer beyond 4,300 digits, and says so in words that are not for callers.
+        raise InvalidJson("The body has an integer with too many digits.") from None
     # Both checks walk the value only where it could matter.
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise InvalidJson(f"The body is nested deeper than {MAX_DEPTH} levels.")
@@ -52,14 +54,18 @@ def parse(body: bytes) -> Any:
     return value
 
 
+class _NoNumber(ValueError):
+    """What Python's parser takes for a number and JSON does not."""
+
+
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
+    raise _NoNumber(f"{name} is not a JSON number")
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError("a number is too large")
+        raise _NoNumber("a number is too large")
     return number
 
 

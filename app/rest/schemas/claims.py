@@ -115,6 +115,15 @@ class ProgressRequest(RequestSchema):
     lease_token = _lease_token()
 
 
+class MinimalProgress(AnswerSchema):
+    """What of a task a progress report changes."""
+
+    id = Int("The number of the task.", 17, low=1, high=MAX_ID, required=True)
+    status = Text("`claimed`.", "claimed", required=True)
+    progress = Int("How much is done, in percent.", 40, low=0, high=100, required=True)
+    lease_expires_at = Instant("When the lease now ends.", required=True)
+
+
 class CompletionRequest(RequestSchema):
     """A worker says how its attempt ended."""
 
@@ -142,6 +151,14 @@ class CompletionRequest(RequestSchema):
 class CompletedTask(Task):
     """A task after its attempt has ended."""
 
+    will_retry = Flag("Whether another attempt will be made.", False, required=True)
+
+
+class MinimalCompletion(AnswerSchema):
+    """What of a task its completion changes."""
+
+    id = Int("The number of the task.", 17, low=1, high=MAX_ID, required=True)
+    status = Text("`completed`.", "completed", required=True)
     will_retry = Flag("Whether another attempt will be made.", False, required=True)
 
 

@@ -1,5 +1,7 @@
 """All that differs between the databases: one file each with the same functions."""
 
+from collections.abc import Callable
+
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 
@@ -10,7 +12,13 @@ from app.storage.dialects.sqlite import SQLite
 
 __all__ = ["Dialect", "connect"]
 
-_SCHEMES = {"mysql": MySQL, "mysql+pymysql": MySQL, "mariadb": MySQL, "mariadb+pymysql": MySQL, "sqlite": SQLite}
+_SCHEMES: dict[str, Callable[[], Dialect]] = {
+    "mysql": MySQL,
+    "mysql+pymysql": MySQL,
+    "mariadb": MySQL,
+    "mariadb+pymysql": MySQL,
+    "sqlite": SQLite,
+}
 
 
 def connect(settings: Settings) -> tuple[Engine, Dialect]:

@@ -24,7 +24,7 @@ _TRANSIENT_STATES = ("40001", "08S01")
 _LOCAL_HOSTS = (None, "localhost", "127.0.0.1", "::1")
 
 
-class _Connection(pymysql.connections.Connection):  # type: ignore[type-arg]
+class _Connection(pymysql.connections.Connection):  # type: ignore[misc]
     """PyMySQL's connection, with one TLS context for all: building one costs 23 ms each time."""
 
     _preferred_tls: ssl.SSLContext | None = None
@@ -32,7 +32,8 @@ class _Connection(pymysql.connections.Connection):  # type: ignore[type-arg]
     def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
         # Without TLS options PyMySQL encrypts where the server can; with them (`?ssl_ca=` …) it checks what they say.
         if sslp != {}:
-            return super()._create_ssl_ctx(sslp)
+            context: ssl.SSLContext = super()._create_ssl_ctx(sslp)
+            return context
         if _Connection._preferred_tls is None:
             _Connection._preferred_tls = super()._create_ssl_ctx(sslp)
         return _Connection._preferred_tls

@@ -1,5 +1,7 @@
 """What all tables share: one collection, one naming rule, one character set."""
 
+from typing import Any
+
 from sqlalchemy import MetaData
 
 metadata = MetaData(
@@ -12,7 +14,7 @@ metadata = MetaData(
 )
 
 # A binary collation compares texts exactly, as SQLite does: worker "A" is not worker "a".
-TABLE_OPTIONS = {
+TABLE_OPTIONS: dict[str, Any] = {
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
     "mysql_collate": "utf8mb4_bin",

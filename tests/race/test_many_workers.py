@@ -1,0 +1,108 @@
+"""Many workers at once: none of the tasks is lost, none is claimed twice, no limit is exceeded."""
+
+import threading
+from collections import Counter
+
+from app.lifecycle import TaskStatus
+from app.queue.complete import complete_task
+from app.queue.create import NewTask, create_task
+from app.queue.tasks import list_tasks
+from tests.support.factories import Queue
+
+WORKERS = 6
+
+
+def _run(functions) -> None:
+    """Run all at once and raise the first error of any."""
+    errors = []
+
+    def guarded(function):
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(function,)) for function in functions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    if errors:
+        raise errors[0]
+
+
+def test_every_task_is_claimed_once_and_completed_once(queue, open_database):
+    kinds = [queue.register(name) for name in ("a", "b")]
+    for number in range(60):
+        queue.create("ab"[number % 2], priority=number % 3)
+    done: Counter[int] = Counter()
+
+    def work(number):
+        mine = Queue(open_database())
+        selectors = ([kinds[0]], [kinds[1]], kinds)
+        for selector in selectors[number % 3 :] + selectors[: number % 3]:
+            terms = {"sort_by": "id", "descending": True} if number == WORKERS - 1 else {}
+            while (task := mine.claim(*selector, worker_id=f"w{number}", **terms)) is not None:
+                done[task["id"]] += 1
+                token = task["lease_token"]
+                mine.do(complete_task, task["id"], worker_id=f"w{number}", lease_token=token, result=None)
+
+    _run([lambda number=number: work(number) for number in range(WORKERS)])
+    assert len(done) == 60
+    assert set(done.values()) == {1}
+    states = Counter(task["status"] for task in queue.do(list_tasks, limit=1000))
+    assert states == {TaskStatus.COMPLETED: 60}
+
+
+def test_equal_creates_at_once_all_succeed_with_one_task(queue, open_database):
+    queue.register()
+    answers = []
+
+    def work():
+        mine = Queue(open_database())
+        for number in range(10):
+            answers.append((number, *mine.do(create_task, NewTask(type_name="work", params={"n": number}))))
+
+    _run([work] * WORKERS)
+    for number in range(10):
+        of_number = [(task["id"], is_duplicate) for at, task, is_duplicate in answers if at == number]
+        assert len({task_id for task_id, _ in of_number}) == 1
+        assert [is_duplicate for _, is_duplicate in of_number].count(False) == 1
+
+
+def test_a_limit_holds_whatever_the_number_of_workers(queue, open_database):
+    kind = queue.register(max_concurrency=3, rate_limit="7/60")
+    for _ in range(30):
+        queue.create()
+    lock = threading.Lock()
+    state = {"running": 0, "most": 0, "claims": 0}
+
+    def work(number):
+        mine = Queue(open_database())
+        for _ in range(20):
+            task = mine.claim(kind, worker_id=f"w{number}")
+            if task is None:
+                continue
+            with lock:
+                state["claims"] += 1
+                state["running"] += 1
+                state["most"] = max(state["most"], state["running"])
+            with lock:
+                state["running"] -= 1
+            token = task["lease_token"]
+            mine.do(complete_task, task["id"], worker_id=f"w{number}", lease_token=token, result=None)
+
+    _run([lambda number=number: work(number) for number in range(WORKERS)])
+    assert state["claims"] == 7
+    assert 1 <= state["most"] <= 3
+
+
+def test_registering_one_name_at_once_makes_one_type(queue, open_database):
+    ids = []
+
+    def work():
+        ids.append(Queue(open_database()).register("same"))
+
+    _run([work] * WORKERS)
+    assert len(set(ids)) == 1

@@ -1,0 +1,137 @@
+"""Two claims held open at once: whenever a second task is claimable, the second claim gets it, and does not wait.
+
+On MariaDB both transactions are really open. SQLite has one writer at a time, so there the second claim is made
+between the first one's look at the queue and its taking of the task.
+"""
+
+import time
+
+import pytest
+from sqlalchemy import event
+
+from app.queue.claim import ClaimOrder, claim_task
+from app.storage.database import Database
+from tests.support.factories import Queue
+
+ORDERS = [
+    pytest.param({}, id="default order"),
+    pytest.param({"sort_by": "created_at"}, id="oldest first"),
+    pytest.param({"sort_by": "id", "descending": True}, id="newest first"),
+]
+# Far below the lock wait of a session, and far above what a claim takes.
+A_MOMENT_SECONDS = 2.0
+
+
+@pytest.fixture
+def mariadb_only(database_kind):
+    """Skip where there are no row locks."""
+    if database_kind != "mariadb":
+        pytest.skip("SQLite has no row locks: one writer at a time")
+
+
+@pytest.fixture
+def other(open_database) -> Queue:
+    """The queue as another process sees it."""
+    return Queue(open_database())
+
+
+class _GoBack(Exception):
+    pass
+
+
+def _with_claim_open(database: Database, type_ids, order: ClaimOrder, during, *, commit: bool) -> None:
+    """Claim in a transaction, run `during(task)` while it is open, then commit or roll back."""
+
+    def work(tx):
+        task = claim_task(tx, type_ids, order)
+        assert task is not None
+        during(task)
+        if not commit:
+            raise _GoBack
+
+    try:
+        database.write(work)
+    except _GoBack:
+        assert not commit
+
+
+@pytest.mark.parametrize("terms", ORDERS)
+@pytest.mark.parametrize("other_terms", ORDERS)
+@pytest.mark.parametrize("commit", [True, False])
+@pytest.mark.usefixtures("mariadb_only")
+def test_a_second_claim_gets_the_second_task_while_the_first_is_open(queue, other, terms, other_terms, commit):
+    kind = queue.register()
+    made = {queue.create(priority=priority)["id"] for priority in (2, 1)}
+    seen = []
+
+    def during(task):
+        began = time.monotonic()
+        second = other.claim(kind, worker_id="w2", **other_terms)
+        assert time.monotonic() - began < A_MOMENT_SECONDS
+        assert second is not None
+        assert other.claim(kind, worker_id="w3", **other_terms) is None
+        assert time.monotonic() - began < 2 * A_MOMENT_SECONDS
+        seen.extend([task["id"], second["id"]])
+
+    _with_claim_open(queue.database, [kind], ClaimOrder(worker_id="w1", **terms), during, commit=commit)
+    assert set(seen) == made
+    left = other.claim(kind, worker_id="w4")
+    assert left is None if commit else left is not None and left["id"] == seen[0]
+
+
+@pytest.mark.parametrize("terms", ORDERS)
+@pytest.mark.usefixtures("mariadb_only")
+def test_the_same_with_several_types(queue, other, terms):
+    kinds = [queue.register(name) for name in ("a", "b", "c")]
+    made = {queue.create(name, priority=priority)["id"] for name, priority in (("a", 3), ("b", 2), ("a", 1))}
+    seen = []
+
+    def during(task):
+        seen.append(task["id"])
+        for worker_id in ("w2", "w3"):
+            began = time.monotonic()
+            got = other.claim(*kinds, worker_id=worker_id, **terms)
+            assert time.monotonic() - began < A_MOMENT_SECONDS
+            assert got is not None
+            seen.append(got["id"])
+        assert other.claim(*kinds, worker_id="w4", **terms) is None
+
+    _with_claim_open(queue.database, kinds, ClaimOrder(worker_id="w1", **terms), during, commit=True)
+    assert set(seen) == made
+
+
+@pytest.mark.usefixtures("mariadb_only")
+def test_a_claim_passes_by_rows_that_a_slow_transaction_holds(queue, other, open_database):
+    kind = queue.register()
+    held = [queue.create()["id"] for _ in range(3)]
+    free = queue.create()["id"]
+    with open_database().engine.connect() as connection:
+        connection.exec_driver_sql("START TRANSACTION")
+        # One by one by primary key: for a list of ids in a small table the database scans, and locks, all of it.
+        for task_id in held:
+            connection.exec_driver_sql(f"UPDATE tasks SET progress = 1 WHERE id = {task_id}")
+        for terms in ({}, {"sort_by": "id"}):
+            began = time.monotonic()
+            got = other.claim(kind, **terms)
+            assert time.monotonic() - began < A_MOMENT_SECONDS
+            assert (got or {}).get("id") == (free if terms == {} else None)
+        connection.exec_driver_sql("ROLLBACK")
+    assert other.must_claim(kind)["id"] == held[0]
+
+
+@pytest.mark.parametrize("terms", ORDERS)
+@pytest.mark.parametrize("types", [1, 2])
+def test_a_claim_that_comes_second_to_a_task_takes_the_next_one(queue, other, terms, types):
+    kinds = [queue.register(name) for name in ("a", "b")[:types]]
+    made = {queue.create("a", priority=priority)["id"] for priority in (2, 1)}
+    taken = []
+
+    def take_it_first(_connection, _cursor, statement, *_rest):
+        # Right before the first claim takes what it has just seen, the other one takes it.
+        if not taken and ("UPDATE tasks" in statement or statement.startswith(("BEGIN", "START"))):
+            taken.append(other.must_claim(*kinds, worker_id="w2", **terms)["id"])
+
+    event.listen(queue.database.engine, "before_cursor_execute", take_it_first)
+    got = queue.must_claim(*kinds, **terms)
+    assert {got["id"], *taken} == made
+    assert queue.claim(*kinds, **terms) is None
