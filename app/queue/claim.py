@@ -69,6 +69,10 @@ _ALREADY_CLAIMED = select(tasks).where(
 )
 
 
+class _LimitReached(Exception):
+    """The type may not be claimed from now, whatever its tasks."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimOrder:
     """What a worker asks for; without `sort_by`: highest priority first, within it the oldest."""
@@ -91,7 +95,7 @@ def claim_task(tx: Transaction, type_ids: Sequence[int], order: ClaimOrder) -> R
     if tx.is_rerun and (own := _find_own_claim(tx, open_types, order)) is not None:
         return own
     if order.sort_by is not None:
-        return _claim_in_own_order(tx, open_types, order)
+        return _claim_candidate(tx, open_types, order)
     if len(open_types) == 1:
         return _claim_of_type(tx, next(iter(open_types.values())), order)
     for row in tx.all(_TYPES_IN_ORDER, {"type_ids": list(open_types)}):
@@ -114,25 +118,24 @@ def _claim_of_type(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> R
         claim = _claim_values(tx, task_type, order)
         if tx.changes(_TAKE_WITHOUT_WAITING, {"task_id": task["id"], **claim}):
             return _claimed(task, task_type, claim)
-    return _take_in_transaction(tx, task_type, order, _HEAD, {"type_id": task_type.id})
+    if tx.skips_locked_rows or task_type.is_limited:
+        try:
+            return _take_in_transaction(tx, task_type, order, _HEAD, {"type_id": task_type.id})
+        except _LimitReached:
+            return None
+    return _claim_candidate(tx, {task_type.id: task_type}, order)
 
 
-def _claim_in_own_order(tx: Transaction, types: dict[int, TaskType], order: ClaimOrder) -> Row | None:
-    """Claim the first task in an order that the index does not serve.
+def _claim_candidate(tx: Transaction, types: dict[int, TaskType], order: ClaimOrder) -> Row | None:
+    """Claim the first task in an order that the index does not serve, or on a database that cannot skip locked rows.
 
     Candidates are read without locks and taken one by one by primary key: one locking read with ORDER BY and LIMIT
     also locks the rows that it scans and rejects, and every other worker would skip those too.
     """
-    column: Any = tasks.c.claim_rank if order.sort_by == "priority" else tasks.c[str(order.sort_by)]
-    # The rank is the negated priority, so its direction is turned round; ties go by id in the caller's direction.
-    is_column_descending = order.descending != (order.sort_by == "priority")
     statement = (
         _claimable(tasks.c.id, tasks.c.type_id)
         .where(tasks.c.type_id.in_(list(types)))
-        .order_by(
-            column.desc() if is_column_descending else column,
-            tasks.c.id.desc() if order.descending else tasks.c.id,
-        )
+        .order_by(*_columns_of(order))
         .limit(_CANDIDATES)
     )
     full: set[int] = set()
@@ -142,14 +145,38 @@ def _claim_in_own_order(tx: Transaction, types: dict[int, TaskType], order: Clai
             task_type = types[candidate["type_id"]]
             if task_type.id in full:
                 continue
-            claimed = _take_in_transaction(tx, task_type, order, _BY_ID, {"task_id": candidate["id"]})
+            try:
+                claimed = _take_candidate(tx, task_type, order, {"task_id": candidate["id"]})
+            except _LimitReached:
+                full.add(task_type.id)
+                continue
             if claimed is not None:
                 return claimed
-            if task_type.is_limited:
-                full.add(task_type.id)
         if len(candidates) < _CANDIDATES:
             return None
     return None
+
+
+def _columns_of(order: ClaimOrder) -> tuple[Any, ...]:
+    if order.sort_by is None:
+        return _IN_ORDER
+    column: Any = tasks.c.claim_rank if order.sort_by == "priority" else tasks.c[order.sort_by]
+    # The rank is the negated priority, so its direction is turned round; ties go by id in the caller's direction.
+    is_column_descending = order.descending != (order.sort_by == "priority")
+    return (
+        column.desc() if is_column_descending else column,
+        tasks.c.id.desc() if order.descending else tasks.c.id,
+    )
+
+
+def _take_candidate(tx: Transaction, task_type: TaskType, order: ClaimOrder, parameters: Row) -> Row | None:
+    if tx.skips_locked_rows or task_type.is_limited:
+        return _take_in_transaction(tx, task_type, order, _BY_ID, parameters)
+    task = tx.one(_BY_ID, parameters)
+    if task is None or _is_overdue(tx, task):
+        return None
+    claim = _claim_values(tx, task_type, order)
+    return _claimed(task, task_type, claim) if tx.changes(_TAKE_WITHOUT_WAITING, {**parameters, **claim}) else None
 
 
 def _take_in_transaction(
@@ -159,7 +186,7 @@ def _take_in_transaction(
     with tx.atomic():
         recent: list[int] | None = []
         if task_type.is_limited and (recent := lock_limits(tx, task_type)) is None:
-            return None
+            raise _LimitReached
         while (task := tx.one(locking, parameters)) is not None:
             if _is_overdue(tx, task):
                 expire_waiting(tx, [task["id"]])

@@ -26,9 +26,17 @@ class IdConverter(BaseConverter):
         return number
 
 
+class NameConverter(BaseConverter):
+    """A name in a path, which may hold any character: slashes too, also at its beginning."""
+
+    part_isolating = False
+    regex = r".+?"
+
+
 def register(app: Flask, settings: Settings) -> None:
     """Add the API to `app`."""
     app.url_map.converters["id"] = IdConverter
+    app.url_map.converters["name"] = NameConverter
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     api = Blueprint("api", __name__, url_prefix="/api")

@@ -1,5 +1,6 @@
 """Task types over HTTP."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint
@@ -12,6 +13,7 @@ from app.queue.usage import read_usage
 from app.rest.contract import Answer, contract
 from app.rest.representations import show_task_type
 from app.rest.schemas import task_types as schemas
+from app.storage.database import Row
 from app.web.current import database, settings
 
 blueprint = Blueprint("task_types", __name__, url_prefix="/task-types")
@@ -67,7 +69,7 @@ def list_task_types(query: dict[str, Any]) -> Answer:
     return Answer({"task_types": shown, "count": len(shown)}, "Task types retrieved successfully")
 
 
-@blueprint.get("/<path:name>")
+@blueprint.get("/<name:name>")
 @contract(
     "get_task_type",
     tag=TAG,
@@ -78,12 +80,12 @@ def list_task_types(query: dict[str, Any]) -> Answer:
 )
 def get_task_type(name: str) -> Answer:
     """Read a task type by its name."""
-    row = database().read(lambda tx: read_type(tx, name))
+    row = _whichever_exists(name, lambda known: database().read(lambda tx: read_type(tx, known)))
     usage = database().read(read_usage)
     return Answer(show_task_type(row, usage.get(row["id"])), "Task type retrieved successfully")
 
 
-@blueprint.patch("/<path:name>")
+@blueprint.patch("/<name:name>")
 @contract(
     "change_task_type",
     tag=TAG,
@@ -101,10 +103,20 @@ def change_task_type(name: str, body: dict[str, Any]) -> Answer:
     """
     for field in ("param_schema", "result_schema"):
         _need_type(body.get(field), field)
-    row = database().write(lambda tx: change_type(tx, name, body))
+    row = _whichever_exists(name, lambda known: database().write(lambda tx: change_type(tx, known, body)))
     database().cache.clear()
     usage = database().read(read_usage)
     return Answer(show_task_type(row, usage.get(row["id"])), "Task type updated successfully")
+
+
+def _whichever_exists(name: str, work: Callable[[str], Row]) -> Row:
+    """Do `work` with the name; one slash at its end is ignored, as everywhere, unless a type is named with it."""
+    try:
+        return work(name)
+    except TaskTypeNotFound:
+        if len(name) < 2 or not name.endswith("/"):
+            raise
+        return work(name[:-1])
 
 
 def _need_type(schema: dict[str, Any] | None, field: str) -> None:

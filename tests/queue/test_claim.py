@@ -165,6 +165,15 @@ def test_no_more_tasks_than_the_limit_are_claimed_at_once(queue):
     assert queue.claim(kind) is None
 
 
+def test_an_overdue_task_does_not_count_as_a_limit_that_was_reached(queue, clock):
+    kind = queue.register(expires_after_seconds=10, max_concurrency=5)
+    queue.create()
+    clock.advance(seconds=10)
+    fresh = [queue.create()["id"] for _ in range(2)]
+    assert queue.must_claim(kind, sort_by="id")["id"] == fresh[0]
+    assert queue.must_claim(kind)["id"] == fresh[1]
+
+
 def test_a_type_at_its_limit_does_not_hold_up_the_others(queue):
     full, free = queue.register("full", max_concurrency=1), queue.register("free")
     queue.create("full", priority=9)

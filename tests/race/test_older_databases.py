@@ -1,0 +1,74 @@
+"""The claim on databases that cannot do all that MariaDB 10.6 can: its fallbacks, on the server at hand.
+
+What a database can do is found out by trying, once per process; here the answers are those of older ones.
+"""
+
+import time
+
+import pytest
+
+from app.lifecycle import TaskStatus
+from app.queue.claim import ClaimOrder, claim_task
+from app.queue.tasks import read_task
+from tests.support.factories import Queue
+
+# Their shortest wait for a lock is a second.
+A_MOMENT_SECONDS = 3.0
+DATABASES = [
+    pytest.param(True, False, id="MySQL 8"),
+    pytest.param(False, True, id="MariaDB 10.3"),
+    pytest.param(False, False, id="MySQL 5.7"),
+]
+
+
+@pytest.fixture(params=["mariadb"])
+def database_kind(request):
+    """Only where there are row locks."""
+    return request.param
+
+
+@pytest.fixture
+def open_older(open_database):
+    """Open a database that cannot do everything."""
+
+    def open_it(skips: bool, misses: bool) -> Queue:
+        database = open_database()
+        database.dialect._skips_locked_rows = skips
+        database.dialect._misses_locked_rows = misses
+        return Queue(database)
+
+    return open_it
+
+
+@pytest.mark.parametrize(("skips", "misses"), DATABASES)
+@pytest.mark.parametrize("terms", [{}, {"sort_by": "id"}])
+def test_a_second_claim_gets_the_second_task_while_the_first_is_open(queue, open_older, skips, misses, terms):
+    kind = queue.register()
+    made = [queue.create()["id"] for _ in range(2)]
+    first, other = open_older(skips, misses), open_older(skips, misses)
+
+    def work(tx):
+        task = claim_task(tx, [kind], ClaimOrder(worker_id="w1", **terms))
+        began = time.monotonic()
+        second = other.claim(kind, worker_id="w2", **terms)
+        assert time.monotonic() - began < A_MOMENT_SECONDS
+        return [task["id"], second["id"]]
+
+    assert first.database.write(work) == made
+    assert other.claim(kind) is None
+
+
+@pytest.mark.parametrize(("skips", "misses"), DATABASES)
+def test_overdue_tasks_and_limits_are_obeyed(open_older, clock, skips, misses):
+    queue = open_older(skips, misses)
+    kind = queue.register(expires_after_seconds=10, max_concurrency=1)
+    plain = queue.register("plain", expires_after_seconds=10)
+    late = [queue.create(), queue.create("plain")]
+    clock.advance(seconds=10)
+    fresh = [queue.create(), queue.create("plain")]
+    queue.create()
+    assert queue.must_claim(kind)["id"] == fresh[0]["id"]
+    assert queue.claim(kind) is None
+    assert queue.must_claim(plain)["id"] == fresh[1]["id"]
+    assert queue.claim(plain) is None
+    assert queue.do(read_task, late[0]["id"])["status"] == TaskStatus.FAILED
