@@ -92,7 +92,7 @@ def recorded(database: Database) -> Iterator[list[Statement]]:
     statements: list[Statement] = []
 
     def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
-        if statement.startswith("SELECT") and "FROM tasks" in statement or "JOIN tasks" in statement:
+        if statement.startswith("SELECT") and ("FROM tasks" in statement or "JOIN tasks" in statement):
             statements.append((statement, parameters))
 
     event.listen(database.engine, "before_cursor_execute", keep)

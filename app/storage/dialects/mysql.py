@@ -73,7 +73,11 @@ class MySQL:
 
         @event.listens_for(engine, "do_connect")
         def open_connection(_dialect: Any, _record: Any, positional: Any, named: Any) -> _Connection:
-            return _Connection(*positional, **named)
+            try:
+                return _Connection(*positional, **named)
+            except RuntimeError:
+                # MySQL 8 sends its passwords only over TLS, or with a package for RSA that we do not ask for.
+                return _Connection(*positional, **{**named, "ssl_disabled": False})
 
         @event.listens_for(engine, "before_cursor_execute", retval=True)
         def prefix(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Integer, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, String, Table
 
 from app.policies import POLICIES
 from app.storage.columns import Ascii, Id, Instant, Json
@@ -12,7 +12,7 @@ from app.storage.models.base import TABLE_OPTIONS, metadata
 def _policy_column(name: str) -> Column[Any]:
     policy = POLICIES[name]
     if isinstance(policy.default, float):
-        return Column(name, Float, nullable=False)
+        return Column(name, Double, nullable=False)
     if "low" in policy.metadata:
         return Column(name, Integer, nullable=policy.default is None)
     return Column(name, Ascii(32), nullable=policy.default is None)

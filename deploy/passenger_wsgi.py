@@ -1,0 +1,10 @@
+"""For hosts with Passenger (cPanel's "Setup Python App"): copy this file beside wsgi.py, where Passenger looks."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from wsgi import application  # noqa: E402
+
+__all__ = ["application"]

@@ -1,0 +1,14 @@
+#!/usr/bin/env python3
+"""For hosts with nothing but CGI: put this file into cgi-bin, make it executable, and set PROJECT."""
+
+import os
+import sys
+from wsgiref.handlers import CGIHandler
+
+PROJECT = "/home/you/taskmanager"
+sys.path.insert(0, PROJECT)
+os.chdir(PROJECT)
+
+from wsgi import application  # noqa: E402
+
+CGIHandler().run(application)
