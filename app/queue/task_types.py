@@ -83,8 +83,12 @@ def get_type(tx: Transaction, type_id: int) -> TaskType | None:
 
 def find_type_ids(tx: Transaction, pattern: str) -> list[int]:
     """Return the ids of all task types whose names fit the pattern."""
-    names = tx.cache.get("type names", lambda: [(row["id"], row["name"]) for row in tx.all(_NAMES)])
-    return [type_id for type_id, name in names or [] if matches(pattern, name)]
+    return [type_id for type_id, name in name_types(tx).items() if matches(pattern, name)]
+
+
+def name_types(tx: Transaction) -> dict[int, str]:
+    """Return the names of all task types by id, from the cache if they were read a moment ago."""
+    return tx.cache.get("type names", lambda: {row["id"]: row["name"] for row in tx.all(_NAMES)}) or {}
 
 
 def register_type(

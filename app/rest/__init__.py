@@ -1,7 +1,7 @@
 """Face 1: JSON over HTTP."""
 
 from flask import Blueprint, Flask, Response, redirect, send_file, url_for
-from werkzeug.routing import BaseConverter, ValidationError
+from werkzeug.routing import BaseConverter
 
 from app.rest import claims, health, keys, problems, task_types, tasks
 from app.rest.fields import MAX_ID
@@ -14,16 +14,15 @@ _LEGACY = (health.blueprint, task_types.blueprint, claims.blueprint, tasks.bluep
 
 
 class IdConverter(BaseConverter):
-    """An id in a path: a positive 64-bit integer; anything else is no endpoint."""
+    """An id in a path: a whole number; what is not is no endpoint."""
 
-    regex = r"[0-9]{1,19}"
+    regex = r"[0-9]+"
 
     def to_python(self, value: str) -> int:
-        """Return the id."""
-        number = int(value)
-        if not 0 < number <= MAX_ID:
-            raise ValidationError
-        return number
+        """Return the id, or 0, which nothing has, for one that no database could hold."""
+        digits = value.lstrip("0")
+        number = int(digits or 0) if len(digits) <= len(str(MAX_ID)) else 0
+        return number if number <= MAX_ID else 0
 
 
 class NameConverter(BaseConverter):

@@ -13,6 +13,7 @@ from app.errors import (
     TaskNotClaimed,
     TaskNotFound,
     TaskTypeNotFound,
+    TryAgain,
 )
 from app.lifecycle import TaskStatus
 from app.queue.claim import ClaimOrder, claim_task
@@ -33,7 +34,7 @@ from app.web.current import database, parts
 
 blueprint = Blueprint("claims", __name__, url_prefix="/tasks")
 TAG = "Workers"
-HOLDER_ERRORS = (TaskNotFound, TaskNotClaimed, ClaimedByAnother, LeaseLost)
+HOLDER_ERRORS = (TaskNotFound, TaskNotClaimed, ClaimedByAnother, LeaseLost, TryAgain)
 PREFER = {
     "Prefer": "`return=minimal` leaves out of the answer what the worker knows already, which saves the server a look "
     "at the task and both sides the transfer of its parameters."

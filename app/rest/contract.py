@@ -77,10 +77,9 @@ def contract(
 ) -> Callable[[View], Callable[..., Response]]:
     """Let the view below answer only callers with `scope`, with the checked `body` and `query` as dicts.
 
-    `operation_id` is what generated clients call the method.
-    `messages` says for each status of success the sentence of the envelope; `errors` are those of the queue that the
-    view can raise beside the usual ones; `headers` are request headers that it looks at, with what they mean; `minimal` is
-    the answer to `Prefer: return=minimal`.
+    `operation_id` is what generated clients call the method; `messages` says for each status of success the sentence
+    of the envelope; `errors` are those of the queue that the view can raise beside the usual ones; `headers` are
+    request headers that it looks at, with what they mean; `minimal` is the answer to `Prefer: return=minimal`.
     """
     terms = Contract(
         operation_id=operation_id,

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, validate
 
@@ -13,6 +13,7 @@ MAX_ID = 2**63 - 1
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _LAST_YEAR = 9000
+_MAX_VERSION = 1e30
 
 
 def _described(meaning: str, example: Any, options: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -23,9 +24,15 @@ class Text(fields.String):
     """A text of bounded length without control characters."""
 
     pattern = r"^[^\x00-\x1f\x7f]*$"
+    #: What is understood beside a text, as a JSON Schema: what older clients send.
+    tolerated: ClassVar[dict[str, Any] | None] = None
 
-    def __init__(self, meaning: str, example: str, *, low: int = 0, high: int = 255, **options: Any) -> None:
+    def __init__(
+        self, meaning: str, example: str, *, low: int = 0, high: int = 255, pattern: str | None = None, **options: Any
+    ) -> None:
         self.low, self.high = low, high
+        # For the documentation; whoever narrows it checks it.
+        self.pattern = pattern or self.pattern
         super().__init__(**_described(meaning, example, options), validate=validate.Length(low, high))
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
@@ -65,8 +72,10 @@ class LongText(fields.Field[str]):
 class Version(Text):
     """A text, or a number that is taken as one."""
 
+    tolerated: ClassVar[dict[str, Any] | None] = {"type": "number", "minimum": -_MAX_VERSION, "maximum": _MAX_VERSION}
+
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MAX_VERSION:
             value = str(value)
         return super()._deserialize(value, attr, data, **kwargs)
 
@@ -88,6 +97,13 @@ class Int(fields.Field[int]):
         if not self.low <= value <= self.high:
             raise ValidationError(f"Must be from {self.low} to {self.high}.")
         return value
+
+
+class QueryInt(Int):
+    """An integer in a query, where every value is text."""
+
+    def __init__(self, meaning: str, example: int, *, low: int, high: int, **options: Any) -> None:
+        super().__init__(meaning, example, low=low, high=high, from_text=True, **options)
 
 
 class Seconds(fields.Field[float]):
@@ -122,6 +138,8 @@ class Flag(fields.Field[bool]):
 
 class Instant(fields.Field[datetime]):
     """An RFC 3339 instant; any offset is understood, UTC is answered."""
+
+    pattern = r"^(19[7-9][0-9]|[2-8][0-9]{3}|9000)-"
 
     def __init__(self, meaning: str, example: str = "2026-11-23T12:00:00.123Z", **options: Any) -> None:
         super().__init__(**_described(meaning, example, options))

@@ -36,8 +36,36 @@ _TAGS = {
     "Server": "How the server is.",
 }
 _PATH_PARAMETER = re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>")
+_PATH_PARAMETERS = ("task_id", "key_id")
 _TIMESTAMP = 1764000000
 _REQUEST_ID = "0123456789abcdef"
+# On any path, also on one that is not in the document.
+_OF_ANY_PATH = (web_errors.EndpointNotFound, web_errors.MethodNotAllowed)
+_HOLDER = {
+    "task_id": "$response.body#/data/id",
+    "worker_id": "$response.body#/data/claimed_by",
+    "lease_token": "$response.body#/data/lease_token",
+}
+_OF_TASK = {"task_id": "$response.body#/data/id"}
+_OF_KEY = {"key_id": "$response.body#/data/id"}
+#: For each operation those that can follow it, with what they take from its answer.
+LINKS: dict[str, dict[str, dict[str, Any]]] = {
+    "register_task_type": {"create_task": {"type": "$response.body#/data/name"}},
+    "create_task": {
+        "claim_task": {"task_type_id": "$response.body#/data/type_id"},
+        "get_task": _OF_TASK,
+        "cancel_task": _OF_TASK,
+        "list_task_attempts": _OF_TASK,
+    },
+    "claim_task": {
+        "send_heartbeat": _HOLDER,
+        "report_progress": _HOLDER,
+        "complete_task": _HOLDER,
+        "release_task": _HOLDER,
+        "cancel_task": _OF_TASK,
+    },
+    "create_api_key": {"change_api_key": _OF_KEY, "revoke_api_key": _OF_KEY},
+}
 
 
 def build_document(app: Flask) -> dict[str, Any]:
@@ -58,12 +86,15 @@ def build_document(app: Flask) -> dict[str, Any]:
     spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
     spec.components.schema("Problem", _PROBLEM)
     operations: dict[str, dict[str, Any]] = defaultdict(dict)
-    examples: dict[str, Any] = {}
+    examples = {kind.code: {"value": _example_problem(kind)} for kind in _OF_ANY_PATH}
+    rules: dict[str, dict[str, Any]] = {}
     for rule in app.url_map.iter_rules():
         terms: Contract | None = getattr(app.view_functions[rule.endpoint], "contract", None)
         if terms is None or not rule.rule.startswith("/api/"):
             continue
         view = app.view_functions[rule.endpoint]
+        if terms.body is not None:
+            rules[type(terms.body).__name__] = terms.body.rules
         for kind in (*_usual_errors(terms), *terms.errors):
             examples[kind.code] = {"value": _example_problem(kind)}
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
@@ -74,6 +105,8 @@ def build_document(app: Flask) -> dict[str, Any]:
     for path, by_method in sorted(operations.items()):
         spec.path(path=path, operations=dict(sorted(by_method.items())))
     document: dict[str, Any] = spec.to_dict()
+    for name, keywords in rules.items():
+        document["components"]["schemas"][name].update(keywords)
     return document
 
 
@@ -147,7 +180,24 @@ def _answers(terms: Contract) -> dict[str, Any]:
                 }
             },
         }
+        if terms.operation_id in LINKS:
+            answers[str(status)]["links"] = _links(LINKS[terms.operation_id])
     return answers
+
+
+def _links(links: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        operation_id: {
+            "operationId": operation_id,
+            "parameters": {name: value for name, value in values.items() if name in _PATH_PARAMETERS},
+            **({"requestBody": body} if (body := _without_path_parameters(values)) else {}),
+        }
+        for operation_id, values in links.items()
+    }
+
+
+def _without_path_parameters(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in _PATH_PARAMETERS}
 
 
 def _problems(terms: Contract) -> dict[str, Any]:
@@ -232,7 +282,7 @@ def _example_of_field(field: Any) -> Any:
     return None
 
 
-def _describe_field(self: Any, field: Any, **_: Any) -> dict[str, Any]:
+def _describe_field(self: Any, field: Any, ret: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Say what our own kinds of fields accept, also what they accept only for older clients."""
     described: dict[str, Any] = {}
     if isinstance(field, fields.Int):
@@ -245,8 +295,12 @@ def _describe_field(self: Any, field: Any, **_: Any) -> dict[str, Any]:
         described = {"type": "boolean"}
     elif isinstance(field, fields.Instant):
         described = {"type": "string", "format": "date-time"}
+        if _is_of_request(field):
+            described["pattern"] = field.pattern
     elif isinstance(field, fields.JsonObject):
         described = {"type": "object", "additionalProperties": True}
+        if field.from_text and _is_of_request(field):
+            described["required"] = ["type"]
     elif isinstance(field, fields.Text):
         described = {"type": "string", "pattern": field.pattern}
     elif isinstance(field, fields.Policy):
@@ -255,6 +309,9 @@ def _describe_field(self: Any, field: Any, **_: Any) -> dict[str, Any]:
         described = _with_tolerance(field, described)
     if described and field.allow_none:
         described = _or_null(described)
+    if "anyOf" in described:
+        # What apispec made of the class that the field is derived from.
+        ret.pop("type", None)
     return described
 
 
@@ -266,12 +323,13 @@ def _with_tolerance(field: Any, described: dict[str, Any]) -> dict[str, Any]:
     more: dict[str, Any] | None = None
     if isinstance(field, fields.Flag):
         more = {"enum": [0, 1, "0", "1", "true", "false"]}
-    elif isinstance(field, fields.Version):
-        more = {"type": "number"}
+    elif isinstance(field, fields.Text):
+        more = field.tolerated
     elif isinstance(field, fields.JsonObject):
-        more = {"type": "string", "description": "The object as text."} if field.from_text else {"const": []}
-    elif getattr(field, "from_text", False):
-        more = {"type": "string", "pattern": "^-?[0-9]{1,19}$"}
+        # The object as text is understood too, but nobody should begin to send that.
+        more = None if field.from_text else {"const": []}
+    elif isinstance(field, fields.Int) and field.from_text and not isinstance(field, fields.QueryInt):
+        more = {"type": "string", "pattern": "^[1-9][0-9]{0,17}$"}
     return {"anyOf": [described, more]} if more is not None else described
 
 

@@ -15,6 +15,7 @@ from app.errors import (
     TaskNotFound,
     TaskTypeInactive,
     TaskTypeNotFound,
+    TryAgain,
 )
 from app.lifecycle import TaskStatus
 from app.queue.attempts import list_attempts
@@ -46,7 +47,7 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
     body=schemas.NewTask,
     answer=schemas.CreatedTask,
     messages=CREATED,
-    errors=(TaskTypeNotFound, TaskTypeInactive, InvalidParameters, IdempotencyKeyReused),
+    errors=(TaskTypeNotFound, TaskTypeInactive, InvalidParameters, IdempotencyKeyReused, TryAgain),
     headers={"Idempotency-Key": "Any text of your own: a repeated request with it gets the first answer again."},
 )
 def create(body: dict[str, Any]) -> Answer:
@@ -154,7 +155,7 @@ def get_task(task_id: int) -> Answer:
     scope=Scope.PRODUCER,
     answer=schemas.Task,
     messages={200: "Task cancelled successfully"},
-    errors=(TaskNotFound, TaskFinished),
+    errors=(TaskNotFound, TaskFinished, TryAgain),
 )
 def cancel(task_id: int) -> Answer:
     """Cancel a task.

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from secrets import token_hex
 
-from sqlalchemy import Connection, delete, false, insert, literal, select, update
+from sqlalchemy import Connection, Executable, delete, false, insert, literal, select, update
 from sqlalchemy.exc import DBAPIError
 
 from app.queue.keys import has_admin_key
@@ -37,7 +37,7 @@ def check_rights(connection: Connection, begin: str) -> Iterator[Check]:
     try:
         for table in metadata.sorted_tables:
             first = next(iter(table.columns))
-            trials = {
+            trials: dict[str, Executable] = {
                 "SELECT": select(first).where(false()),
                 "INSERT": insert(table).from_select(
                     [column.name for column in table.columns], select(*table.columns).where(false())

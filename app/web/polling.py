@@ -5,6 +5,7 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from threading import Lock
 
 _REMEMBERED = 1000
 # After a quiet time of so many seconds a worker waits one second.
@@ -23,20 +24,24 @@ class Polling:
     ) -> None:
         self._clock = clock
         self._chance = chance
+        self._lock = Lock()
         self._busy_at: OrderedDict[Hashable, float] = OrderedDict()
 
     def found_something(self, kind: Hashable) -> None:
         """Remember that claims of this kind are worth asking for now."""
-        self._busy_at[kind] = self._clock()
-        self._busy_at.move_to_end(kind)
-        while len(self._busy_at) > _REMEMBERED:
-            self._busy_at.popitem(last=False)
+        with self._lock:
+            self._busy_at[kind] = self._clock()
+            self._busy_at.move_to_end(kind)
+            while len(self._busy_at) > _REMEMBERED:
+                self._busy_at.popitem(last=False)
 
     def retry_after_seconds(self, kind: Hashable, *, shortest: int, longest: int) -> int:
         """Return whole seconds from `shortest` to `longest`, longer the longer it has been quiet."""
-        # A kind that has never been asked for counts as busy now: its tasks may be on their way.
-        if kind not in self._busy_at:
+        busy_at = self._busy_at.get(kind)
+        if busy_at is None:
+            # Never asked for before: its tasks may be on their way.
             self.found_something(kind)
-        wait = (self._clock() - self._busy_at[kind]) / _QUIET_PER_SECOND
+            busy_at = self._clock()
+        wait = (self._clock() - busy_at) / _QUIET_PER_SECOND
         wait = max(wait, shortest) * (1 + 0.5 * self._chance())
         return min(max(math.floor(wait), shortest), longest)

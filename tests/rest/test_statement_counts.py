@@ -19,6 +19,7 @@ def api(client, app):
     assert client.post("/api/task-types/register", json=body).status_code == 201
     _claim(client, _create(client))
     assert client.post("/api/tasks/claim", json={"worker_id": "w", "types": ["work"]}).status_code == 404
+    assert client.get("/api/tasks").status_code == 200
     housekeeper = app.extensions[EXTENSION].housekeeping
     housekeeper._next_round = time.monotonic() + 3600
     return client

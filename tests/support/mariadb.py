@@ -73,11 +73,18 @@ class PrivateServer:
 
     def _start(self, program: str) -> None:
         data = self._folder / "data"
+        # A server that starts clears temporary tables away, those of others in the same folder too.
+        temporary = self._folder / "tmp"
+        temporary.mkdir()
         log = self._folder / "log"
         # Servers refuse to run as root unless they are told to.
         user = ["--user=root"] if os.geteuid() == 0 else []
         with log.open("wb") as output:
-            made = subprocess.run([*_initialiser(program), f"--datadir={data}", *user], stdout=output, stderr=output)
+            made = subprocess.run(
+                [*_initialiser(program), f"--datadir={data}", f"--tmpdir={temporary}", *user],
+                stdout=output,
+                stderr=output,
+            )
             if made.returncode:
                 raise NoServer(f"the folder for {program} could not be made:\n{_end_of(log)}")
             port = find_free_port()
@@ -86,6 +93,7 @@ class PrivateServer:
                     program,
                     "--no-defaults",
                     f"--datadir={data}",
+                    f"--tmpdir={temporary}",
                     f"--port={port}",
                     f"--socket={self._folder / 'socket'}",
                     f"--pid-file={self._folder / 'pid'}",

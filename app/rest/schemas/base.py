@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, RAISE, Schema
 
-from app.rest.fields import Int
+from app.rest.fields import QueryInt
 
 
 class RequestSchema(Schema):
@@ -14,6 +14,8 @@ class RequestSchema(Schema):
     missing_sentence: ClassVar[str] = "Missing required field: {field}"
     #: A whole request for the documentation; without it one is put together from the fields' examples.
     example: ClassVar[dict[str, Any] | None] = None
+    #: What holds between fields, as JSON Schema keywords for the documentation; `validates_schema` checks it.
+    rules: ClassVar[dict[str, Any]] = {}
 
     class Meta:
         unknown = RAISE
@@ -29,6 +31,6 @@ class AnswerSchema(Schema):
 def page_fields(high: int = 1000) -> dict[str, Any]:
     """Return the fields of a page."""
     return {
-        "limit": Int("How many to return at most.", 50, low=1, high=high, from_text=True, load_default=50),
-        "offset": Int("How many to skip.", 0, low=0, high=10**9, from_text=True, load_default=0),
+        "limit": QueryInt("How many to return at most.", 50, low=1, high=high, load_default=50),
+        "offset": QueryInt("How many to skip.", 0, low=0, high=10**9, load_default=0),
     }

@@ -38,6 +38,12 @@ class ClaimRequest(RequestSchema):
 
     missing_sentence: ClassVar[str] = "{field} is required"
     example: ClassVar[dict[str, Any] | None] = {"worker_id": "worker-1", "types": ["checksum"]}
+    rules: ClassVar[dict[str, Any]] = {
+        "anyOf": [
+            {"required": [name], "properties": {name: {"not": {"type": "null"}}}}
+            for name in ("task_type_id", "type_pattern", "types")
+        ]
+    }
     worker_id = _worker_id()
     task_type_id = Int("The number of a task type.", 1, low=1, high=MAX_ID, from_text=True, allow_none=True)
     type_pattern = Text(

@@ -15,6 +15,8 @@ MAX_PRIORITY = 2**31 - 1
 class ParentId(Text):
     """An id that older clients send as a number or a text."""
 
+    tolerated: ClassVar[dict[str, Any] | None] = {"type": "integer", "minimum": -MAX_ID, "maximum": MAX_ID}
+
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_ID:
             value = str(value)
@@ -25,6 +27,12 @@ class NewTask(RequestSchema):
     """A task to be done."""
 
     example: ClassVar[dict[str, Any] | None] = {"type": "checksum", "params": {"path": "README.md"}, "priority": 5}
+    rules: ClassVar[dict[str, Any]] = {
+        "not": {
+            "required": ["available_at", "delay_seconds"],
+            "properties": {"available_at": {"type": "string"}, "delay_seconds": {"type": "number"}},
+        }
+    }
     type = Name("The name of its task type.", "checksum", required=True)
     params = JsonObject(
         "What the worker needs to know; must fit the type's `param_schema`.", {"path": "README.md"}, required=True
@@ -69,7 +77,10 @@ class TaskQuery(RequestSchema):
     created_before = Instant("Only tasks created before this instant.")
     cursor = Text("`next_cursor` of the page before; the way to walk a long list.", "", high=500)
     include = Text(
-        "`params`, `result` or both, separated by a comma: they are left out otherwise.", "params,result", high=50
+        "`params`, `result` or both, separated by a comma: they are left out otherwise.",
+        "params,result",
+        high=50,
+        pattern=r"^ *(params|result)? *(, *(params|result)? *)*$",
     )
     limit = page_fields()["limit"]
     offset = page_fields()["offset"]
