@@ -43,66 +43,68 @@ def measure_schema(schema: dict[str, Any]) -> int:
         raise InvalidSchema("References in the schema nest too deeply.") from None
 
 
+class _Node:
+    """A subschema: what it costs by itself, and which others it applies in place, to members and to items.
+
+    Those for members and items come with a class: the name of a property, the index of an item, or None for all.
+    """
+
+    def __init__(self, schema: Any) -> None:
+        compared = 0
+        if isinstance(schema, dict):
+            compared = sum(len(schema[key]) for key in ("enum", "required") if isinstance(schema.get(key), list))
+        self.weight = 1 + compared // _COMPARISONS_PER_APPLICATION
+        self.in_place: list[int] = []
+        self.members: list[tuple[str | None, int]] = []
+        self.items: list[tuple[str | None, int]] = []
+
+
 class _Graph:
-    """The subschemas of a document by number, and which of them each one applies: in place, to members, to items."""
+    """The subschemas of a document, each known by the identity of its object."""
 
     def __init__(self, root: dict[str, Any]) -> None:
         self.root = root
         self.steps = 0
         self.anchors: dict[str, Any] = {}
-        self.numbers: dict[int, int] = {}
-        self.weights: dict[int, int] = {}
-        self.in_place: dict[int, list[int]] = {}
-        # (class, child): a class is the name of a property or the index of an item; None applies to all.
-        self.members: dict[int, list[tuple[str | None, int]]] = {}
-        self.items: dict[int, list[tuple[str | None, int]]] = {}
         self._find_anchors(root)
-        self.start = self._number(root)
+        self.nodes: dict[int, _Node] = {}
         self.closures: dict[int, Counts] = {}
         self.open: set[int] = set()
+        # Without recursion, since references make long chains.
+        waiting: list[Any] = [root]
+        while waiting:
+            schema = waiting.pop()
+            if id(schema) in self.nodes:
+                continue
+            node = self.nodes[id(schema)] = _Node(schema)
+            for kind, of_class, child in self._edges(schema) if isinstance(schema, dict) else []:
+                self._spend(1)
+                waiting.append(child)
+                if kind == "in_place":
+                    node.in_place.append(id(child))
+                else:
+                    getattr(node, kind).append((of_class, id(child)))
 
-    def _find_anchors(self, root: Any) -> None:
-        waiting = [root]
+    def _find_anchors(self, root: dict[str, Any]) -> None:
+        identifier = "id" if "draft-04" in str(root.get("$schema")) else "$id"
+        waiting: list[Any] = [root]
         while waiting:
             node = waiting.pop()
             if isinstance(node, dict):
                 for keyword in ("$anchor", "$dynamicAnchor"):
                     if isinstance(node.get(keyword), str):
                         self.anchors[node[keyword]] = node
-                for keyword in ("$id", "id"):
-                    # Before draft 6 an identifier is spelt `id`; a property of that name has no text for its schema.
-                    if isinstance(node.get(keyword), str):
-                        if node[keyword].startswith("#"):
-                            self.anchors[node[keyword][1:]] = node
-                        elif node is not root:
-                            raise InvalidSchema(f"A `{keyword}` below the top of the schema is not supported.")
+                if isinstance(node.get(identifier), str):
+                    if node[identifier].startswith("#"):
+                        self.anchors[node[identifier][1:]] = node
+                    elif node is not root:
+                        raise InvalidSchema(f"An `{identifier}` below the top of the schema is not supported.")
                 # What stands under these is data, not schema.
                 waiting.extend(
                     value for key, value in node.items() if key not in ("enum", "const", "default", "examples")
                 )
             elif isinstance(node, list):
                 waiting.extend(node)
-
-    def _number(self, root: Any) -> int:
-        """Number `root` and all that it can reach; without recursion, since references make long chains."""
-        waiting = [root]
-        while waiting:
-            schema = waiting.pop()
-            if id(schema) in self.numbers:
-                continue
-            number = self.numbers[id(schema)] = len(self.numbers)
-            self._spend(1)
-            self.in_place[number], self.members[number], self.items[number] = [], [], []
-            self.weights[number] = 1
-            if isinstance(schema, dict):
-                compared = sum(len(schema[key]) for key in ("enum", "required") if isinstance(schema.get(key), list))
-                self.weights[number] += compared // _COMPARISONS_PER_APPLICATION
-                waiting.extend(self._children(schema))
-        self._link(root)
-        return self.numbers[id(root)]
-
-    def _children(self, schema: dict[str, Any]) -> list[Any]:
-        return [child for _kind, _class, child in self._edges(schema)]
 
     def _edges(self, schema: dict[str, Any]) -> list[tuple[str, str | None, Any]]:
         edges: list[tuple[str, str | None, Any]] = []
@@ -127,24 +129,6 @@ class _Graph:
             if isinstance(schema.get(keyword), list):
                 edges += [("items", str(i), child) for i, child in enumerate(schema[keyword]) if _is_schema(child)]
         return edges
-
-    def _link(self, root: Any) -> None:
-        seen: set[int] = set()
-        waiting = [root]
-        while waiting:
-            schema = waiting.pop()
-            if not isinstance(schema, dict) or id(schema) in seen:
-                continue
-            seen.add(id(schema))
-            number = self.numbers[id(schema)]
-            for kind, of_class, child in self._edges(schema):
-                self._spend(1)
-                target = self.numbers[id(child)]
-                if kind == "in_place":
-                    self.in_place[number].append(target)
-                else:
-                    getattr(self, kind)[number].append((of_class, target))
-                waiting.append(child)
 
     def _resolve(self, reference: str) -> Any:
         if not reference.startswith("#"):
@@ -180,7 +164,7 @@ class _Graph:
             raise InvalidSchema("A reference leads back to itself without going deeper into the value.")
         self.open.add(number)
         counts: Counts = defaultdict(int, {number: 1})
-        for child in self.in_place[number]:
+        for child in self.nodes[number].in_place:
             for target, times in self._closure(child).items():
                 counts[target] += times
             self._spend(len(self.closures[child]))
@@ -189,11 +173,11 @@ class _Graph:
         return counts
 
     def measure(self) -> int:
-        level = self._closure(self.start)
+        level = self._closure(id(self.root))
         most = 0
         seen: Counts = {}
         for _depth in range(MAX_DEPTH + 1):
-            most = max(most, sum(times * self.weights[number] for number, times in level.items()))
+            most = max(most, sum(times * self.nodes[number].weight for number, times in level.items()))
             if most > MAX_APPLICATIONS:
                 raise InvalidSchema(
                     f"One value could have to be checked against more than {MAX_APPLICATIONS} subschemas: "
@@ -208,10 +192,10 @@ class _Graph:
 
     def _next(self, level: Counts) -> Counts:
         following: Counts = {}
-        for edges in (self.members, self.items):
+        for kind in ("members", "items"):
             by_class: dict[str | None, Counts] = defaultdict(lambda: defaultdict(int))
             for number, times in level.items():
-                for of_class, child in edges[number]:
+                for of_class, child in getattr(self.nodes[number], kind):
                     closure = self._closure(child)
                     self._spend(len(closure))
                     for target, inner in closure.items():

@@ -48,6 +48,7 @@ _HOLDER = {
 }
 _OF_TASK = {"task_id": "$response.body#/data/id"}
 _OF_KEY = {"key_id": "$response.body#/data/id"}
+_HEADERS = {"Idempotency-Key": {"pattern": "^[!-~]{1,255}$"}}
 #: For each operation those that can follow it, with what they take from its answer.
 LINKS: dict[str, dict[str, dict[str, Any]]] = {
     "register_task_type": {"create_task": {"type": "$response.body#/data/name"}},
@@ -152,7 +153,13 @@ def _parameters(terms: Contract, rule: str) -> list[Any]:
     if terms.query is not None:
         parameters.append({"in": "query", "schema": type(terms.query)})
     parameters += [
-        {"in": "header", "name": name, "required": False, "schema": {"type": "string"}, "description": text}
+        {
+            "in": "header",
+            "name": name,
+            "required": False,
+            "schema": {"type": "string", **_HEADERS.get(name, {})},
+            "description": text,
+        }
         for name, text in terms.headers.items()
     ]
     return parameters

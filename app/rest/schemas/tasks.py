@@ -18,6 +18,8 @@ class ParentId(Text):
     tolerated: ClassVar[dict[str, Any] | None] = {"type": "integer", "minimum": -MAX_ID, "maximum": MAX_ID}
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, float):
+            raise ValidationError("Not a valid integer.")
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_ID:
             value = str(value)
         return super()._deserialize(value, attr, data, **kwargs)
