@@ -37,7 +37,6 @@ class FailureReason:
     LEASE_EXPIRED = "lease_expired"
 
 
-WAITING = (TaskStatus.BLOCKED, TaskStatus.SCHEDULED, TaskStatus.PENDING)
 FINISHED = (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED)
 
 # An expired attempt leaves its token in the row, so that its worker may still complete the task until somebody

@@ -13,6 +13,8 @@ MAX_ID = 2**63 - 1
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _LAST_YEAR = 9000
+# Not all that Python calls a space: that has control characters among it.
+_BLANKS = " \t\r\n"
 _MAX_VERSION = 1e30
 
 
@@ -45,13 +47,13 @@ class Text(fields.String):
 class Name(Text):
     """A text that is trimmed and not empty."""
 
-    pattern = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+    pattern = r"^[ \t\r\n]*[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?[ \t\r\n]*$"
 
     def __init__(self, meaning: str, example: str, *, high: int = 255, **options: Any) -> None:
         super().__init__(meaning, example, low=1, high=high, **options)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
-        text = super()._deserialize(value.strip() if isinstance(value, str) else value, attr, data, **kwargs)
+        text = super()._deserialize(value.strip(_BLANKS) if isinstance(value, str) else value, attr, data, **kwargs)
         if text is not None and len(text.casefold()) > self.high:
             raise ValidationError(f"Longer than maximum length {self.high}.")
         return text

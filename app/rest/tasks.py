@@ -90,7 +90,10 @@ def _idempotency_key() -> str | None:
     errors=(InvalidCursor,),
 )
 def list_all(query: dict[str, Any]) -> Answer:
-    """List tasks, newest first; `next_cursor` leads through long lists at a constant price."""
+    """List tasks, newest first.
+
+    `next_cursor` leads through long lists at a constant price.
+    """
     limit, offset = query["limit"], query["offset"]
     statuses = _statuses(query["status"]) if "status" in query else None
     rows = database().read(

@@ -5,10 +5,12 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from flask import Flask, Response, g, request
 from flask.globals import request_ctx
+from werkzeug.exceptions import HTTPException
 
 from app.web.current import parts
 
@@ -57,11 +59,18 @@ def _finish(response: Response) -> Response:
     headers["X-Content-Type-Options"] = "nosniff"
     headers.setdefault("Cache-Control", "no-store")
     _add_cors(response)
+    _drain()
     response.call_on_close(parts().housekeeping.run_after_request)
     if log.isEnabledFor(logging.DEBUG):
         milliseconds = (time.monotonic() - g.get("began", time.monotonic())) * 1000
         log.debug("%s %s %s %.1f ms %s", request.method, request.path, response.status_code, milliseconds, request_id())
     return response
+
+
+def _drain() -> None:
+    """Read a body that no view has read: some servers break the connection over one that is left in it."""
+    with suppress(HTTPException, OSError):
+        request.get_data(cache=True)
 
 
 def _add_cors(response: Response) -> None:

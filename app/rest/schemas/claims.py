@@ -73,9 +73,9 @@ class ClaimRequest(RequestSchema):
     )
     lease_seconds = _lease_seconds()
 
-    @validates_schema(skip_on_field_errors=False)
-    def _check_selectors(self, data: dict[str, Any], **_: Any) -> None:
-        if not any(data.get(name) is not None for name in ("task_type_id", "type_pattern", "types")):
+    @validates_schema(skip_on_field_errors=False, pass_original=True)
+    def _check_selectors(self, _data: dict[str, Any], given: dict[str, Any], **_: Any) -> None:
+        if not any(given.get(name) is not None for name in ("task_type_id", "type_pattern", "types")):
             raise ValidationError("task_type_id, type_pattern or types is required", "task_type_id")
 
 

@@ -1,0 +1,1 @@
+"""Programs that use TaskManager from outside, over HTTP."""

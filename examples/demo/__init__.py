@@ -1,0 +1,1 @@
+"""What `make run` and `make serve` start: a database, the server, and for the demo tasks and a worker."""
