@@ -28,7 +28,7 @@ class Settings:
 
     database_url: str = _setting(
         "sqlite:///instance/taskmanager.db",
-        "Where the database is: `sqlite:///relative/or//absolute.db`, "
+        "Where the database is: `sqlite:///relative.db`, `sqlite:////absolute.db`, "
         "`mysql://user:password@host/name` (MySQL or MariaDB; `?unix_socket=/path` for a socket).",
     )
     auth: bool = _setting(True, "`off` lets everybody in without a key: for trusted networks only.")
@@ -54,7 +54,11 @@ class Settings:
     poll_min_seconds: int = _setting(1, "The shortest `Retry-After` for a worker that found no task.", low=1, high=3600)
     poll_max_seconds: int = _setting(15, "The longest `Retry-After` for a worker that found no task.", low=1, high=3600)
     housekeeping_seconds: float = _setting(
-        0.05, "Time that may be spent after a request on what is due (leases, retries, removals).", low=0, high=10
+        0.05,
+        "Time that may be spent after a request on what is due (leases, retries, removals); 0 leaves it all to "
+        "`taskmanager housekeeping` and to claims that find nothing.",
+        low=0,
+        high=10,
     )
     idempotency_seconds: int = _setting(
         86400, "How long the answer to an `Idempotency-Key` is remembered.", low=60, high=30 * 86400

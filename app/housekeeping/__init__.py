@@ -34,11 +34,12 @@ class Housekeeper:
 
     def run_after_request(self) -> None:
         """Do a round once the answer is on its way; an error is logged, since there is nobody left to tell."""
-        if time.monotonic() < self._next_round:
+        budget = self._settings.housekeeping_seconds
+        if budget == 0 or time.monotonic() < self._next_round:
             return
         self._next_round = time.monotonic() + _ROUND_SECONDS
         try:
-            self.run(budget_seconds=self._settings.housekeeping_seconds)
+            self.run(budget_seconds=budget)
         except QueueError as error:
             log.warning("housekeeping was put off: %s", error)
         except Exception:

@@ -7,7 +7,9 @@ from sqlalchemy import bindparam, null, update
 from app.errors import TryAgain
 from app.lifecycle import TaskStatus
 from app.queue.attempts import add_attempt
+from app.queue.create import first_alarm
 from app.queue.leases import RELEASED, check_holder, find_attempt
+from app.queue.task_types import find_type_by_id
 from app.queue.tasks import read_task
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
@@ -51,6 +53,10 @@ def release_task(
             if attempt is not None and attempt["outcome"] == RELEASED and attempt["worker_id"] == worker_id:
                 return task
         check_holder(task, worker_id, lease_token)
+        # What was never started before is as it was when it was created.
+        is_unstarted = task["attempts"] == 1
+        task_type = find_type_by_id(tx, task["type_id"])
+        alarm = first_alarm(task_type, tx.now, task["deadline_at"]) if is_unstarted else task["deadline_at"]
         available_at = tx.now + timedelta(seconds=delay_seconds)
         status = TaskStatus.SCHEDULED if delay_seconds > 0 else TaskStatus.PENDING
         parameters = {
@@ -58,7 +64,7 @@ def release_task(
             "token": task["lease_token"],
             "next_status": int(status),
             "available": available_at,
-            "due": available_at if delay_seconds > 0 else task["deadline_at"],
+            "due": available_at if delay_seconds > 0 else alarm,
             "at": tx.now,
         }
         with tx.atomic():

@@ -7,7 +7,7 @@ before their rows are committed.
 
 from datetime import timedelta
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, union_all, update
 
 from app.storage.database import Row, Transaction
 from app.storage.models import counters, task_type_usage, tasks
@@ -28,10 +28,12 @@ _NEXT = (
     .order_by(tasks.c.id)
     .limit(SLICE)
 )
-_ABOVE = (
-    select(tasks.c.type_id, func.count().label("usage_count"), func.max(tasks.c.created_at).label("last_used_at"))
-    .where(tasks.c.id > bindparam("old"))
-    .group_by(tasks.c.type_id)
+# One statement, so one snapshot: between two the watermark could move, and some tasks be counted twice.
+_USAGE = union_all(
+    select(task_type_usage.c.type_id, task_type_usage.c.usage_count, task_type_usage.c.last_used_at),
+    select(tasks.c.type_id, func.count(), func.max(tasks.c.created_at))
+    .where(tasks.c.id > func.coalesce(_WATERMARK.scalar_subquery(), 0))
+    .group_by(tasks.c.type_id),
 )
 _ADD = (
     update(task_type_usage)
@@ -51,12 +53,11 @@ def read_watermark(tx: Transaction) -> int:
 
 def read_usage(tx: Transaction) -> dict[int, Row]:
     """Return `usage_count` and `last_used_at` by id of the task type."""
-    watermark = read_watermark(tx)
-    usage = {row["type_id"]: row for row in tx.all(select(task_type_usage))}
-    for above in tx.all(_ABOVE, {"old": watermark}):
-        row = usage.setdefault(above["type_id"], {"usage_count": 0, "last_used_at": None})
-        row["usage_count"] += above["usage_count"]
-        row["last_used_at"] = above["last_used_at"]
+    usage: dict[int, Row] = {}
+    for row in tx.all(_USAGE):
+        of_type = usage.setdefault(row["type_id"], {"usage_count": 0, "last_used_at": None})
+        of_type["usage_count"] += row["usage_count"]
+        of_type["last_used_at"] = row["last_used_at"] or of_type["last_used_at"]
     return usage
 
 

@@ -65,6 +65,9 @@ def _docs() -> Blueprint:
         "../openapi.json",
         config={
             "app_name": "TaskManager",
+            # Without the bar that asks for the URL of another document, and without the badge of a foreign validator.
+            "layout": "BaseLayout",
+            "validatorUrl": None,
             "tryItOutEnabled": True,
             "persistAuthorization": True,
             "displayRequestDuration": True,

@@ -48,7 +48,10 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
     answer=schemas.CreatedTask,
     messages=CREATED,
     errors=(TaskTypeNotFound, TaskTypeInactive, InvalidParameters, IdempotencyKeyReused, TryAgain),
-    headers={"Idempotency-Key": "Any text of your own: a repeated request with it gets the first answer again."},
+    headers={
+        "Idempotency-Key": "1 to 255 printable ASCII characters of your own, without spaces: a repeated request "
+        "with them gets the first answer again."
+    },
 )
 def create(body: dict[str, Any]) -> Answer:
     """Create a task.

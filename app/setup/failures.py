@@ -86,7 +86,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, PoolTimeout):
         return _TOO_MANY
     if isinstance(error, NoSuchModuleError | ModuleNotFoundError):
-        return f"A package is missing ({_first_line(error)}): run `pip install .` in TaskManager's folder."
+        return f"A package is missing ({_first_line(error)}): run `pip install --editable .` in TaskManager's folder."
     if isinstance(error, RuntimeError) and "cryptography" in str(error):
         return "This database user's way to log in needs one more package: run `pip install cryptography`."
     if isinstance(error, OSError):

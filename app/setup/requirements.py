@@ -21,7 +21,7 @@ PACKAGES = (
     ("pymysql", "pymysql", "1.1.1"),
     ("sqlalchemy", "sqlalchemy", "2.0.43"),
 )
-INSTALL = "run `pip install .` in TaskManager's folder, with the same Python"
+INSTALL = "run `pip install --editable .` in TaskManager's folder, with the same Python"
 
 
 class Check(NamedTuple):

@@ -35,8 +35,6 @@ class TaskTypeRegistration(TaskTypePolicies):  # type: ignore[misc, valid-type]
     result_schema = JsonObject(
         "JSON Schema of the result of a completed task.", {"type": "object"}, from_text=True, allow_none=True
     )
-    is_active = Flag("Whether new tasks are accepted.", True)
-    is_paused = Flag("Whether claims are refused for now.", False)
 
 
 class TaskTypeChange(TaskTypePolicies):  # type: ignore[misc, valid-type]

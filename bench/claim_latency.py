@@ -1,0 +1,253 @@
+"""How long does a claim take with few tasks, with a million waiting, and with a million finished ones beside?
+
+Calls `app.queue.claim` straight on the database, without HTTP: what is measured is the database's part.
+"""
+
+import argparse
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from sqlalchemy import create_engine, event, make_url, text
+
+from app.lifecycle import TaskStatus
+from app.policies import Policies
+from app.queue.claim import ClaimOrder, claim_task
+from app.queue.task_types import register_type
+from app.settings import Settings
+from app.storage.database import Database, Row, Transaction
+from app.storage.models import metadata, tasks
+from bench.report import save, turns
+from tests.support.mariadb import server_url
+
+GOAL = 1.5
+FEW, MANY = 1_000, 1_000_000
+_CHUNK = 1_000
+_COLUMNS = [column.name for column in tasks.c if column.name != "id"]
+ORDER = ClaimOrder(worker_id="bench")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A table to claim from."""
+
+    name: str
+    pending: int
+    finished: int
+
+
+SCENARIOS = (
+    Scenario("few", FEW, 0),
+    Scenario("many pending", MANY, 0),
+    Scenario("many finished", FEW, MANY),
+)
+
+
+@contextmanager
+def open_databases(kind: str, url: str | None, folder: Path) -> Iterator[dict[Scenario, Database]]:
+    """Yield a prepared database for each scenario, and remove them afterwards."""
+    opened: dict[Scenario, Database] = {}
+    names = {scenario: f"tm_bench_{secrets.token_hex(6)}" for scenario in SCENARIOS}
+    try:
+        for scenario, name in names.items():
+            if kind == "mariadb":
+                _on_server(str(url), f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+                own_url = make_url(str(url)).set(database=name).render_as_string(hide_password=False)
+            else:
+                own_url = f"sqlite:///{folder / name}.db"
+            # The disk takes the same time for each, and waiting for it would only hide the differences.
+            settings = Settings(database_url=own_url, database_timeout_seconds=60, sqlite_synchronous="normal")
+            opened[scenario] = Database(settings)
+            began = time.monotonic()
+            fill(opened[scenario], scenario)
+            print(f"{kind}: {scenario.name} filled in {time.monotonic() - began:.0f} s", file=sys.stderr)
+        yield opened
+    finally:
+        for database in opened.values():
+            database.dispose()
+        if kind == "mariadb":
+            for name in names.values():
+                _on_server(str(url), f"DROP DATABASE IF EXISTS {name}")
+
+
+def _on_server(url: str, statement: str) -> None:
+    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def fill(database: Database, scenario: Scenario) -> None:
+    """Create the tables and put the tasks in: the finished ones are the older ones."""
+    metadata.create_all(database.engine)
+    database.write(
+        lambda tx: register_type(
+            tx, name="bench", version="1", param_schema={"type": "object"}, policies={}, defaults=Policies()
+        )
+    )
+    add_tasks(database, scenario.finished, TaskStatus.COMPLETED)
+    add_tasks(database, scenario.pending, TaskStatus.PENDING)
+    _analyse(database)
+
+
+def _analyse(database: Database) -> None:
+    with database.engine.connect() as connection:
+        is_mysql = database.engine.dialect.name == "mysql"
+        connection.exec_driver_sql("ANALYZE TABLE tasks" if is_mysql else "ANALYZE").close()
+
+
+def add_tasks(database: Database, number: int, status: TaskStatus) -> None:
+    """Insert tasks: a thousand as rows, then thousands at once as copies of these."""
+    for first in range(0, min(number, _CHUNK), _CHUNK):
+        rows = min(number - first, _CHUNK)
+
+        def insert_rows(tx: Transaction, rows: int = rows) -> None:
+            tx.execute(tasks.insert(), [make_row(tx.now, status) for _ in range(rows)])
+
+        database.write(insert_rows)
+    columns = ", ".join(_COLUMNS)
+    is_mysql = database.engine.dialect.name == "mysql"
+    done, batch = min(number, _CHUNK), 0
+    while done < number:
+        more = min(done, number - done, 50 * _CHUNK)
+        batch += 1
+        # The unique hash must differ: a number, written as wide as a hash.
+        distinct = f"id * 1000 + {batch}"
+        hashed = f"LPAD({distinct}, 64, '0')" if is_mysql else f"printf('%064d', {distinct})"
+        copied = ", ".join(
+            f"CASE WHEN dedupe_hash IS NULL THEN NULL ELSE {hashed} END" if name == "dedupe_hash" else name
+            for name in _COLUMNS
+        )
+        statement = text(
+            f"INSERT INTO tasks ({columns}) SELECT {copied} FROM tasks WHERE status = {int(status)} "
+            f"ORDER BY id LIMIT {more}"
+        )
+        database.write(lambda tx, statement=statement: tx.execute(statement))
+        done += more
+
+
+def make_row(now: datetime, status: TaskStatus) -> Row:
+    """Return the values of one task."""
+    is_finished = status == TaskStatus.COMPLETED
+    return {
+        "type_id": 1,
+        "status": int(status),
+        "claim_rank": 0,
+        "due_at": now + timedelta(days=30) if is_finished else None,
+        "params": {"path": "data/chapter-0001.txt", "algorithm": "sha256"},
+        "result": {"sha256": secrets.token_hex(32)} if is_finished else None,
+        "error_message": None,
+        "failure_reason": None,
+        "progress": 100 if is_finished else 0,
+        "progress_message": None,
+        "attempts": int(is_finished),
+        "max_attempts": 3,
+        "claimed_by": "bench" if is_finished else None,
+        "claimed_at": now if is_finished else None,
+        "lease_token": f"1-300-{secrets.token_hex(16)}" if is_finished else None,
+        "attempt_ends_at": None,
+        "available_at": now,
+        "deadline_at": None,
+        "completed_at": now if is_finished else None,
+        "created_at": now,
+        "updated_at": now,
+        "dedupe_key": None,
+        "dedupe_hash": None if is_finished else secrets.token_hex(32),
+        "dedupe_forever": 0,
+        "parent_task_id": None,
+    }
+
+
+def measure_claims(database: Database, claims: int) -> list[float]:
+    """Claim that many tasks one by one; return the milliseconds that each took. As many new ones take their place."""
+    times = []
+    for _ in range(claims):
+        began = time.perf_counter()
+        task = database.write(lambda tx: claim_task(tx, [1], ORDER), atomic=False)
+        times.append((time.perf_counter() - began) * 1000)
+        assert task is not None, "there was a task to be claimed"
+    database.write(lambda tx: tx.execute(tasks.delete().where(tasks.c.status == int(TaskStatus.CLAIMED))))
+    database.write(lambda tx: tx.execute(tasks.insert(), [make_row(tx.now, TaskStatus.PENDING) for _ in range(claims)]))
+    return times
+
+
+def explain_claim(database: Database) -> list[str]:
+    """Return what the database plans for the statement that finds the head of the queue."""
+    heads: list[tuple[str, Any]] = []
+
+    def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        if statement.startswith("SELECT tasks.id"):
+            heads.append((statement, parameters))
+
+    event.listen(database.engine, "before_cursor_execute", keep)
+    database.write(lambda tx: claim_task(tx, [1], ORDER), atomic=False)
+    event.remove(database.engine, "before_cursor_execute", keep)
+    statement, parameters = heads[0]
+    verb = "EXPLAIN" if database.engine.dialect.name == "mysql" else "EXPLAIN QUERY PLAN"
+    with database.engine.connect() as connection:
+        rows = connection.exec_driver_sql(f"{verb} {statement}", parameters).mappings().all()
+    return [", ".join(f"{name}={value}" for name, value in row.items()) for row in rows]
+
+
+def measure(kind: str, url: str | None, repetitions: int, claims: int) -> dict[str, Any]:
+    with (
+        tempfile.TemporaryDirectory(prefix="tm-bench-") as folder,
+        open_databases(kind, url, Path(folder)) as databases,
+    ):
+        for database in databases.values():
+            measure_claims(database, claims)  # Caches, prepared statements, pages: what every process has soon.
+        found: dict[str, list[float]] = {scenario.name: [] for scenario in databases}
+        for scenario in turns(tuple(databases), repetitions):
+            found[scenario.name].append(median(measure_claims(databases[scenario], claims)))
+        plans = {scenario.name: explain_claim(database) for scenario, database in databases.items()}
+    milliseconds = {name: round(median(medians), 3) for name, medians in found.items()}
+    ratios = {name: round(milliseconds[name] / milliseconds["few"], 2) for name in milliseconds if name != "few"}
+    print(f"\n{kind}: milliseconds per claim, median of {repetitions} medians of {claims} claims")
+    for scenario in SCENARIOS:
+        name = scenario.name
+        ratio = f"  ratio {ratios[name]:.2f}" if name in ratios else ""
+        print(
+            f"  {scenario.pending:>9,} pending, {scenario.finished:>9,} finished: {milliseconds[name]:6.3f} ms{ratio}"
+        )
+    print("  plan of the head statement with a million pending:")
+    for line in plans["many pending"]:
+        print(f"    {line}")
+    plan = " ".join(line for lines in plans.values() for line in lines)
+    is_sorted = "filesort" in plan or "TEMP B-TREE" in plan
+    is_scanned = "type=ALL" in plan or "detail=SCAN" in plan
+    print(f"  {'A SORT' if is_sorted else 'no sort'}, {'A FULL SCAN' if is_scanned else 'no full scan'}")
+    print(f"  goal, ratios at most {GOAL}: {'reached' if max(ratios.values()) <= GOAL else 'MISSED'}", flush=True)
+    return {"milliseconds": milliseconds, "each": found, "ratios": ratios, "plans": plans}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.claim_latency", description=__doc__)
+    parser.add_argument("--database-url", help="a MariaDB or MySQL server on which databases may be created, such as "
+                        "mysql://root@127.0.0.1:3306/ (default: start a private one)")  # fmt: skip
+    parser.add_argument("--kind", choices=("mariadb", "sqlite"), action="append", help="(default: both)")
+    parser.add_argument("--repetitions", type=int, default=9)
+    parser.add_argument("--claims", type=int, default=200, help="claims per repetition")
+    given = parser.parse_args()
+    results = {}
+    for kind in given.kind or ("mariadb", "sqlite"):
+        if kind == "sqlite":
+            results[kind] = measure(kind, None, given.repetitions, given.claims)
+        elif given.database_url:
+            results[kind] = measure(kind, given.database_url, given.repetitions, given.claims)
+        else:
+            with server_url() as url:
+                results[kind] = measure(kind, url, given.repetitions, given.claims)
+    save("claim_latency", {"goal": GOAL, "repetitions": given.repetitions, "claims": given.claims, **results})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
