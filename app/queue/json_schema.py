@@ -47,13 +47,14 @@ class CompiledSchema:
         draft = str(schema.get("$schema", _DEFAULT_DRAFT)).rstrip("#")
         if draft not in _DRAFTS:
             raise InvalidSchema(f"The `$schema` {draft[:200]!r} is not known; known are: {', '.join(_DRAFTS)}.")
+        faults = [_detail(error, "") for error in islice(_metaschema(draft).iter_errors(schema), MAX_DETAILS)]
         try:
             self._validator = _DRAFTS[draft](schema, pattern_options=_PATTERNS, offline=True)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
             raise InvalidSchema(
                 "The schema does not fit its metaschema, or a pattern needs look-around or back-references, "
                 "which are not supported.",
-                details=[_detail(error, "param_schema")],
+                details=faults or [_detail(error, "")],
             ) from None
 
     def faults(self, value: Any, text: str, name: str) -> list[Detail]:
@@ -68,9 +69,23 @@ class CompiledSchema:
         return [_detail(error, name) for error in islice(self._validator.iter_errors(value), MAX_DETAILS)]
 
 
-def compile_schema(schema: dict[str, Any]) -> CompiledSchema:
-    """Return the compiled schema; the same text is compiled once per process. Raises InvalidSchema."""
-    return _compile(to_json(schema))
+def compile_schema(schema: dict[str, Any], field: str = "param_schema") -> CompiledSchema:
+    """Return the compiled schema; the same text is compiled once per process.
+
+    Raises InvalidSchema, whose details name the faults below `field`.
+    """
+    try:
+        return _compile(to_json(schema))
+    except InvalidSchema as error:
+        faults = error.details or [{"field": "", "problem": error.detail}]
+        details = [{**fault, "field": f"{field}.{fault['field']}".rstrip(".")} for fault in faults]
+        raise InvalidSchema(error.detail, details=details) from None
+
+
+@lru_cache(maxsize=len(_DRAFTS))
+def _metaschema(draft: str) -> Any:
+    # The library stops at the first fault of a schema; asked as an ordinary question it names all.
+    return _DRAFTS[draft]({"$ref": draft}, offline=True)
 
 
 @lru_cache(maxsize=256)
@@ -80,6 +95,6 @@ def _compile(text: str) -> CompiledSchema:
 
 def _detail(error: Exception, name: str) -> Detail:
     path = getattr(error, "instance_path", [])
-    field = ".".join([name, *(str(part) for part in path)])
+    field = ".".join([*([name] if name else []), *(str(part) for part in path)])
     message = str(getattr(error, "message", error)).split("\n", 1)[0]
     return {"field": field[:500], "problem": message if len(message) <= 500 else message[:497] + "…"}

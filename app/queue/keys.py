@@ -110,7 +110,8 @@ def change_key(tx: Transaction, key_id: int, changes: dict[str, Any]) -> Row:
     row = _read(tx, key_id)
     if changes.get("expires_at") is not None:
         _keep_an_admin(tx, row)
-    tx.execute(update(api_keys).where(api_keys.c.id == key_id).values(**changes))
+    if changes:
+        tx.execute(update(api_keys).where(api_keys.c.id == key_id).values(**changes))
     return {**row, **changes}
 
 

@@ -83,7 +83,9 @@ def was_not_taken_over(task: Row, worker_id: str, token: str | None) -> bool:
 
 
 def find_attempt(tx: Transaction, task_id: int, token: str) -> Row | None:
-    """Return the unsuccessful attempt that had this token."""
+    """Return the unsuccessful attempt that had this token; one that was not made here is not looked for."""
+    if read_token(token) is None:
+        return None
     return tx.one(_ATTEMPT_OF_TOKEN, {"task_id": task_id, "token": token})
 
 

@@ -7,6 +7,7 @@ applied to one value is bounded level by level, in time proportional to the sche
 """
 
 from collections import defaultdict
+from enum import Enum
 from typing import Any
 from urllib.parse import unquote
 
@@ -22,12 +23,23 @@ _IN_PLACE_LISTS = ("allOf", "anyOf", "oneOf")
 _IN_PLACE = ("not", "if", "then", "else")
 _IN_PLACE_MAPS = ("dependentSchemas", "dependencies")
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
-# Applied to every member of an object, or to every item of an array.
-_MEMBERS = ("additionalProperties", "unevaluatedProperties", "propertyNames")
-_ITEMS = ("items", "additionalItems", "unevaluatedItems", "contains")
+# Applied to the members, or items, that the same schema does not name one by one.
+_OTHER_MEMBERS = ("additionalProperties", "unevaluatedProperties")
+_OTHER_ITEMS = ("items", "additionalItems", "unevaluatedItems")
 _DEFINITIONS = ("$defs", "definitions")
 
 Counts = dict[int, int]
+
+
+class Others(Enum):
+    """Which members or items, when it is not one by its name or index."""
+
+    ALL = "all"
+    NOT_NAMED = "those that the same schema does not name"
+
+
+ALL, OTHERS = Others.ALL, Others.NOT_NAMED
+Class = str | Others
 
 
 def measure_schema(schema: dict[str, Any]) -> int:
@@ -46,7 +58,7 @@ def measure_schema(schema: dict[str, Any]) -> int:
 class _Node:
     """A subschema: what it costs by itself, and which others it applies in place, to members and to items.
 
-    Those for members and items come with a class: the name of a property, the index of an item, or None for all.
+    Those for members and items come with the class that they apply to: a name, an index, or the others.
     """
 
     def __init__(self, schema: Any) -> None:
@@ -55,8 +67,8 @@ class _Node:
             compared = sum(len(schema[key]) for key in ("enum", "required") if isinstance(schema.get(key), list))
         self.weight = 1 + compared // _COMPARISONS_PER_APPLICATION
         self.in_place: list[int] = []
-        self.members: list[tuple[str | None, int]] = []
-        self.items: list[tuple[str | None, int]] = []
+        self.members: list[tuple[Class, int]] = []
+        self.items: list[tuple[Class, int]] = []
 
 
 class _Graph:
@@ -106,25 +118,27 @@ class _Graph:
             elif isinstance(node, list):
                 waiting.extend(node)
 
-    def _edges(self, schema: dict[str, Any]) -> list[tuple[str, str | None, Any]]:
-        edges: list[tuple[str, str | None, Any]] = []
+    def _edges(self, schema: dict[str, Any]) -> list[tuple[str, Class, Any]]:
+        edges: list[tuple[str, Class, Any]] = []
         for keyword in _IN_PLACE_LISTS:
-            edges += [("in_place", None, child) for child in _schemas(schema.get(keyword))]
+            edges += [("in_place", ALL, child) for child in _schemas(schema.get(keyword))]
         for keyword in _IN_PLACE:
-            edges += [("in_place", None, child) for child in _schemas([schema.get(keyword)])]
+            edges += [("in_place", ALL, child) for child in _schemas([schema.get(keyword)])]
         for keyword in _IN_PLACE_MAPS:
-            edges += [("in_place", None, child) for child in _schemas(_values(schema.get(keyword)))]
+            edges += [("in_place", ALL, child) for child in _schemas(_values(schema.get(keyword)))]
         for keyword in _REFERENCES:
             if isinstance(schema.get(keyword), str):
-                edges.append(("in_place", None, self._resolve(schema[keyword])))
+                edges.append(("in_place", ALL, self._resolve(schema[keyword])))
         properties = schema.get("properties")
         if isinstance(properties, dict):
             edges += [("members", name, child) for name, child in properties.items() if _is_schema(child)]
-        edges += [("members", None, child) for child in _schemas(_values(schema.get("patternProperties")))]
-        for keyword in _MEMBERS:
-            edges += [("members", None, child) for child in _schemas([schema.get(keyword)])]
-        for keyword in _ITEMS:
-            edges += [("items", None, child) for child in _schemas([schema.get(keyword)])]
+        edges += [("members", ALL, child) for child in _schemas(_values(schema.get("patternProperties")))]
+        edges += [("members", ALL, child) for child in _schemas([schema.get("propertyNames")])]
+        for keyword in _OTHER_MEMBERS:
+            edges += [("members", OTHERS, child) for child in _schemas([schema.get(keyword)])]
+        edges += [("items", ALL, child) for child in _schemas([schema.get("contains")])]
+        for keyword in _OTHER_ITEMS:
+            edges += [("items", OTHERS, child) for child in _schemas([schema.get(keyword)])]
         for keyword in ("prefixItems", "items"):
             if isinstance(schema.get(keyword), list):
                 edges += [("items", str(i), child) for i, child in enumerate(schema[keyword]) if _is_schema(child)]
@@ -193,14 +207,22 @@ class _Graph:
     def _next(self, level: Counts) -> Counts:
         following: Counts = {}
         for kind in ("members", "items"):
-            by_class: dict[str | None, Counts] = defaultdict(lambda: defaultdict(int))
+            by_class: dict[str, Counts] = defaultdict(lambda: defaultdict(int))
+            to_all: Counts = defaultdict(int)
             for number, times in level.items():
-                for of_class, child in getattr(self.nodes[number], kind):
+                edges = getattr(self.nodes[number], kind)
+                named = [of_class for of_class, _ in edges if isinstance(of_class, str)]
+                for of_class, child in edges:
                     closure = self._closure(child)
                     self._spend(len(closure))
-                    for target, inner in closure.items():
-                        by_class[of_class][target] += times * inner
-            to_all = by_class.pop(None, {})
+                    # What is for the others counts for all, and is taken back from those that are named.
+                    shares = [(by_class[of_class], 1)] if isinstance(of_class, str) else [(to_all, 1)]
+                    if of_class is OTHERS:
+                        self._spend(len(closure) * len(named))
+                        shares += [(by_class[name], -1) for name in named]
+                    for counts, sign in shares:
+                        for target, inner in closure.items():
+                            counts[target] += sign * times * inner
             combined: Counts = dict(to_all)
             for counts in by_class.values():
                 for target, times in counts.items():

@@ -153,7 +153,7 @@ def change_type(tx: Transaction, name: str, changes: dict[str, Any]) -> Row:
 
 def _check_result_schema(values: dict[str, Any]) -> None:
     if values.get("result_schema") is not None:
-        compile_schema(values["result_schema"])
+        compile_schema(values["result_schema"], "result_schema")
 
 
 SORTABLE = ("id", "name", "version", "created_at", "updated_at")

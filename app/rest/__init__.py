@@ -1,6 +1,6 @@
 """Face 1: JSON over HTTP."""
 
-from flask import Blueprint, Flask, Response, redirect, send_file, url_for
+from flask import Blueprint, Flask, Response, redirect, request, send_file, url_for
 from werkzeug.routing import BaseConverter
 
 from app.rest import claims, health, keys, problems, task_types, tasks
@@ -46,7 +46,7 @@ def register(app: Flask, settings: Settings) -> None:
     if settings.legacy_paths:
         for face in _LEGACY:
             app.register_blueprint(face, name=f"legacy_{face.name}")
-    app.register_blueprint(_docs())
+    app.register_blueprint(_docs(), url_prefix="/api/docs")
     app.add_url_rule("/", view_func=_to_docs)
     problems.register(app)
 
@@ -60,8 +60,8 @@ def _docs() -> Blueprint:
     from flask_swagger_ui import get_swaggerui_blueprint
 
     docs: Blueprint = get_swaggerui_blueprint(
-        "/api/docs",
-        # Relative, so that it is right behind any prefix.
+        # Both relative to the page, so that they are right behind any prefix.
+        ".",
         "../openapi.json",
         config={
             "app_name": "TaskManager",
@@ -73,7 +73,13 @@ def _docs() -> Blueprint:
             "displayRequestDuration": True,
         },
     )
+    docs.before_request(_to_docs_with_slash)
     return docs
+
+
+def _to_docs_with_slash() -> Response | None:
+    # What is relative to the page would be looked for one level too high.
+    return _to_docs() if request.path == "/api/docs" else None
 
 
 def _to_docs() -> Response:

@@ -89,7 +89,8 @@ def contract(
         messages=messages,
         # A schema instance is expensive to build and is used by all requests.
         body=body() if body is not None else None,  # type: ignore[arg-type]
-        query=query() if query is not None else None,  # type: ignore[arg-type]
+        # Where there is nothing to ask for, a query is a mistake; only the health may be asked with anything.
+        query=query() if query is not None else (None if scope is None else RequestSchema()),  # type: ignore[arg-type]
         errors=errors,
         headers=headers or {},
         minimal=minimal,
@@ -101,7 +102,8 @@ def contract(
             if terms.scope is not None:
                 auth.require(terms.scope)
             if terms.query is not None:
-                arguments["query"] = _load(terms.query, _query_arguments())
+                asked = _load(terms.query, _query_arguments())
+                arguments.update({"query": asked} if query is not None else {})
             if terms.body is not None:
                 arguments["body"] = _load(terms.body, read_object())
             return respond(view(**arguments))

@@ -18,7 +18,8 @@ _PROBLEM = "#/components/schemas/Problem"
 
 def check_answer(method: str, path: str, response: TestResponse) -> None:
     """Fail unless openapi.json says that `method` on `path` may be answered with this status and body."""
-    where = f"{method} {path} answered {response.status_code}: {response.get_data(as_text=True)[:2000]}"
+    shown = response.get_data()[:2000].decode(errors="replace")
+    where = f"{method} {path} answered {response.status_code}: {shown}"
     described = _describe(method, path)
     if described is None:
         # Not an operation of the API: the documentation's own pages, or an error.

@@ -1,0 +1,98 @@
+"""schemathesis tries the API by its own document: all checks, in a fixed order, so that it fails for a reason."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from flask import Flask
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis import Case
+from schemathesis.config import SchemathesisConfig
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+from sqlalchemy import text
+
+from app.storage.database import Database, Transaction
+from app.storage.models import api_keys, metadata
+from tests.support.contract_check import document
+
+# Many more by hand: TASKMANAGER_TEST_EXAMPLES=500 pytest tests/rest/test_schemathesis.py
+EXAMPLES = int(os.environ.get("TASKMANAGER_TEST_EXAMPLES", "20"))
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+# Refusals of requests that fit the document, because of what is stored, or because JSON Schema cannot say it:
+# old clients get 400 for the state of a task (api.md), parameters must fit their type's schema, a schema must be
+# a valid one, and a cursor must have come from this server.
+NOT_OF_THE_FORM = {
+    *("task_not_claimed", "task_type_inactive", "invalid_parameters", "invalid_result", "invalid_schema"),
+    "invalid_cursor",
+}
+api = schemathesis.openapi.from_dict(document(), config=SchemathesisConfig.from_path(CONFIGURATION))
+bounded = settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    # A failure is shown as it was found: shrinking takes minutes and the request is short anyway.
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture
+def database_kind() -> str:
+    """Both databases answer alike, as the other tests here show; one is enough for a thousand requests."""
+    return os.environ.get("TASKMANAGER_TEST_SCHEMATHESIS_ON", "sqlite")
+
+
+def valid_data_is_accepted(context: Any, response: Any, case: Case) -> bool | None:
+    """schemathesis' own `positive_data_acceptance`, but for what the document cannot say."""
+    if response.status_code == 400:
+        body = response.json()
+        if body["code"] in NOT_OF_THE_FORM:
+            return None
+        # JSON Schema takes 1.0 for an integer; the API asks for one as JSON writes it.
+        if body["details"] and all(detail["problem"] == "Not a valid integer." for detail in body["details"]):
+            return None
+    return positive_data_acceptance(context, response, case)
+
+
+def _empty(tx: Transaction) -> None:
+    for table in reversed(metadata.sorted_tables):
+        tx.execute(table.delete() if table is not api_keys else table.delete().where(api_keys.c.name != "admin"))
+    tx.execute(text("DELETE FROM sqlite_sequence WHERE name <> 'api_keys'"))
+
+
+CHECKS: dict[str, Any] = {
+    "excluded_checks": [positive_data_acceptance],
+    "additional_checks": [valid_data_is_accepted],
+}
+
+
+@api.parametrize()
+@bounded
+def test_every_operation_keeps_its_contract(case: Case, app: Flask, admin_key: str) -> None:
+    # Checks that send a request of their own look for the application there.
+    case.operation.schema.app = app
+    case.call_and_validate(app=app, headers={"X-API-Key": admin_key}, **CHECKS)
+
+
+def test_operations_that_follow_one_another_keep_their_contracts(
+    app: Flask, database: Database, admin_key: str
+) -> None:
+    api.app = app
+
+    class Sequence(api.as_state_machine()):  # type: ignore[misc]
+        def setup(self) -> None:
+            # Hypothesis repeats sequences and expects the same answers.
+            database.write(_empty)
+            database.cache.clear()
+
+        def get_call_kwargs(self, case: Case) -> dict[str, Any]:
+            return {"headers": {"X-API-Key": admin_key}}
+
+        def validate_response(self, response: Any, case: Case, **_: Any) -> None:
+            sent = self.get_call_kwargs(case)
+            case.validate_response(response, **sent, transport_kwargs=sent, **CHECKS)
+
+    Sequence.run(settings=settings(bounded, max_examples=EXAMPLES, stateful_step_count=8))
