@@ -5,6 +5,6 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from wsgi import application  # noqa: E402
+from wsgi import application
 
 __all__ = ["application"]
