@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 from flask.globals import request_ctx
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.web.current import parts
 
@@ -20,6 +20,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 _ALLOWED_HEADERS = (
     "Authorization, Content-Type, Idempotency-Key, Prefer, X-API-Key, X-HTTP-Method-Override, X-Request-ID"
 )
+_MAX_FORGOTTEN_BYTES = 16 * 1024 * 1024
 _OVERRIDES = frozenset({"PUT", "PATCH", "DELETE"})
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -68,9 +69,17 @@ def _finish(response: Response) -> Response:
 
 
 def _drain() -> None:
-    """Read a body that no view has read: some servers break the connection over one that is left in it."""
+    """Read a body that no view has read: some servers break the connection over one that is left in it.
+
+    One that is too large is read up to a bound and forgotten, so that its sender sees the answer.
+    """
     with suppress(HTTPException, OSError):
-        request.get_data(cache=True)
+        try:
+            request.get_data(cache=True)
+        except RequestEntityTooLarge:
+            left = min(request.content_length or 0, _MAX_FORGOTTEN_BYTES)
+            while left > 0 and (read := request.environ["wsgi.input"].read(min(left, 65536))):
+                left -= len(read)
 
 
 def _add_cors(response: Response) -> None:

@@ -211,7 +211,7 @@ def test_missing_packages_are_named_one_by_one(project: Project):
     result = project.run("setup_database.py", python=("-S",))
     assert result.returncode == 1
     assert "sqlalchemy: cannot be imported" in result.stderr
-    assert "pip install ." in result.stderr
+    assert "pip install --editable ." in result.stderr
     assert "Traceback" not in result.stderr
 
 
