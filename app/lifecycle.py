@@ -40,15 +40,11 @@ class FailureReason:
 FINISHED = (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED)
 
 # An expired attempt leaves its token in the row, so that its worker may still complete the task until somebody
-# else claims it: that is why the waiting states, and a dead letter that died of expiry, may become completed.
+# else claims it: that is why a pending task, and a dead letter that died of time, may become completed.
 TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
     TaskStatus.BLOCKED: frozenset({TaskStatus.PENDING, TaskStatus.CANCELLED, TaskStatus.FAILED}),
-    TaskStatus.SCHEDULED: frozenset(
-        {TaskStatus.PENDING, TaskStatus.COMPLETED, TaskStatus.CANCELLED, TaskStatus.FAILED}
-    ),
-    TaskStatus.PENDING: frozenset(
-        {TaskStatus.CLAIMED, TaskStatus.COMPLETED, TaskStatus.SCHEDULED, TaskStatus.CANCELLED, TaskStatus.FAILED}
-    ),
+    TaskStatus.SCHEDULED: frozenset({TaskStatus.PENDING, TaskStatus.CANCELLED, TaskStatus.FAILED}),
+    TaskStatus.PENDING: frozenset({TaskStatus.CLAIMED, TaskStatus.COMPLETED, TaskStatus.CANCELLED, TaskStatus.FAILED}),
     TaskStatus.CLAIMED: frozenset(
         {TaskStatus.COMPLETED, TaskStatus.SCHEDULED, TaskStatus.PENDING, TaskStatus.FAILED, TaskStatus.CANCELLED}
     ),

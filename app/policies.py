@@ -26,7 +26,9 @@ class Policies:
         5.0, "Seconds from a failed attempt until the next may begin.", low=0, high=_YEAR
     )
     retry_backoff: str = _policy("exponential", "How the delay grows from attempt to attempt.", choices=RETRY_BACKOFFS)
-    retry_delay_max_seconds: float = _policy(3600.0, "The delay never grows beyond this.", low=0, high=_YEAR)
+    retry_delay_max_seconds: float = _policy(
+        3600.0, "The delay stops growing here; the jitter comes on top.", low=0, high=_YEAR
+    )
     retry_jitter: float = _policy(
         0.1, "Share of the delay by which it is randomly changed, so that retries spread out.", low=0, high=1
     )

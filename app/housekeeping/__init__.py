@@ -2,17 +2,21 @@
 
 import logging
 import time
+from collections.abc import Callable
 
 from app.errors import QueueError
-from app.queue.due import do_what_is_due, remove_old_answers
+from app.queue.due import SLICE, do_what_is_due, remove_old_answers
+from app.queue.usage import SLICE as USAGE_SLICE
 from app.queue.usage import count_usage
 from app.settings import Settings
-from app.storage.database import Database
+from app.storage.database import Database, Transaction
 
 log = logging.getLogger("taskmanager.housekeeping")
 
 _ROUND_SECONDS = 1.0
 _RARE_SECONDS = 60.0
+# While the database is away, its next try costs a process its time.
+_PAUSE_SECONDS = 10.0
 
 
 class Housekeeper:
@@ -30,7 +34,12 @@ class Housekeeper:
         if moment < self._next_round:
             return 0
         self._next_round = moment + _ROUND_SECONDS
-        return self._database.write(do_what_is_due, atomic=False)
+        try:
+            return self._database.write(do_what_is_due, atomic=False)
+        except QueueError as error:
+            # The caller asked for something else, and should not fail with this.
+            log.warning("housekeeping was put off: %s", error)
+            return 0
 
     def run_after_request(self) -> None:
         """Do a round once the answer is on its way; an error is logged, since there is nobody left to tell."""
@@ -42,6 +51,7 @@ class Housekeeper:
             self.run(budget_seconds=budget)
         except QueueError as error:
             log.warning("housekeeping was put off: %s", error)
+            self._next_round = time.monotonic() + _PAUSE_SECONDS
         except Exception:
             log.exception("housekeeping failed")
 
@@ -54,9 +64,15 @@ class Housekeeper:
             if time.monotonic() >= end:
                 return changed
         if time.monotonic() >= self._next_rare_round:
-            self._next_rare_round = time.monotonic() + _RARE_SECONDS
-            while self._database.write(count_usage, atomic=False) and time.monotonic() < end:
-                pass
             keep = self._settings.idempotency_seconds
-            self._database.write(lambda tx: remove_old_answers(tx, keep), atomic=False)
+            is_all_done = self._repeat(lambda tx: remove_old_answers(tx, keep), SLICE, end)
+            if self._repeat(count_usage, USAGE_SLICE, end) and is_all_done:
+                self._next_rare_round = time.monotonic() + _RARE_SECONDS
         return changed
+
+    def _repeat(self, work: Callable[[Transaction], int], slice_: int, end: float) -> bool:
+        """Do the work at least once, until nothing is left or the time is used up; tell whether nothing is left."""
+        while self._database.write(work, atomic=False) >= slice_:
+            if time.monotonic() >= end:
+                return False
+        return True

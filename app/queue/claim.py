@@ -11,7 +11,7 @@ from app.lifecycle import TaskStatus
 from app.queue.expire import expire_waiting
 from app.queue.leases import make_token
 from app.queue.limits import count_claim, lock_limits
-from app.queue.task_types import TaskType, find_type_by_id
+from app.queue.task_types import TaskType, find_types
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
 from app.storage.dialects.base import WITHOUT_WAITING
@@ -26,6 +26,7 @@ _IN_ORDER = (tasks.c.claim_rank, tasks.c.id)
 _INDEX = "FORCE INDEX (ix_tasks_claim)"
 # How many candidates of a caller's own order are looked at, and how often, before the claim gives up.
 _CANDIDATES = 50
+_OVERDUE_SLICE = 200
 _ROUNDS = 20
 
 
@@ -35,6 +36,13 @@ def _claimable(*columns: Any) -> Select[Any]:
 
 
 _HEAD = _claimable(tasks).where(tasks.c.type_id == bindparam("type_id")).order_by(*_IN_ORDER).limit(1)
+# Those that come first, to see which of them are overdue.
+_HEADS = (
+    _claimable(tasks.c.id, tasks.c.due_at)
+    .where(tasks.c.type_id == bindparam("type_id"))
+    .order_by(*_IN_ORDER)
+    .limit(_OVERDUE_SLICE)
+)
 _BY_ID = select(tasks).where(tasks.c.id == bindparam("task_id"), tasks.c.status == _PENDING)
 # For each type its first task, through the index; then the types in the order of these.
 _first = (
@@ -49,7 +57,12 @@ _TYPES_IN_ORDER = (
 )
 _TAKE = (
     update(tasks)
-    .where(tasks.c.id == bindparam("task_id"), tasks.c.status == _PENDING)
+    # Claimed and failed by somebody else meanwhile, it would be pending again, but not as it was seen.
+    .where(
+        tasks.c.id == bindparam("task_id"),
+        tasks.c.status == _PENDING,
+        tasks.c.attempts == bindparam("seen_attempts"),
+    )
     .values(
         status=_CLAIMED,
         claimed_by=bindparam("worker"),
@@ -88,7 +101,7 @@ def claim_task(tx: Transaction, type_ids: Sequence[int], order: ClaimOrder) -> R
 
     Never waits for another open transaction, and never misses a claimable task because another claim is open.
     """
-    types = {type_id: find_type_by_id(tx, type_id) for type_id in type_ids}
+    types = find_types(tx, type_ids)
     open_types = {type_id: task_type for type_id, task_type in types.items() if not task_type.is_paused}
     if not open_types:
         return None
@@ -111,12 +124,21 @@ def _claim_of_type(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> R
     The head is read without locks and taken by a guarded update that does not wait: two statements. Whoever comes
     second, or has a limit to obey, takes the next one in a transaction that skips what others hold.
     """
-    task = tx.one(_HEAD, {"type_id": task_type.id})
-    if task is None:
-        return None
-    if not task_type.is_limited and tx.misses_locked_rows and not _is_overdue(tx, task):
+    for _ in range(_ROUNDS):
+        task = tx.one(_HEAD, {"type_id": task_type.id})
+        if task is None:
+            return None
+        if not _is_overdue(tx, task):
+            return _take_head(tx, task_type, order, task)
+        heads = tx.all(_HEADS, {"type_id": task_type.id})
+        expire_waiting(tx, [head["id"] for head in heads if _is_overdue(tx, head)])
+    return None
+
+
+def _take_head(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Row) -> Row | None:
+    if not task_type.is_limited and tx.misses_locked_rows:
         claim = _claim_values(tx, task_type, order)
-        if tx.changes(_TAKE_WITHOUT_WAITING, {"task_id": task["id"], **claim}):
+        if tx.changes(_TAKE_WITHOUT_WAITING, _take_parameters(task, claim)):
             return _claimed(task, task_type, claim)
     if tx.skips_locked_rows or task_type.is_limited:
         try:
@@ -132,28 +154,23 @@ def _claim_candidate(tx: Transaction, types: dict[int, TaskType], order: ClaimOr
     Candidates are read without locks and taken one by one by primary key: one locking read with ORDER BY and LIMIT
     also locks the rows that it scans and rejects, and every other worker would skip those too.
     """
-    statement = (
-        _claimable(tasks.c.id, tasks.c.type_id)
-        .where(tasks.c.type_id.in_(list(types)))
-        .order_by(*_columns_of(order))
-        .limit(_CANDIDATES)
-    )
-    full: set[int] = set()
-    for round_ in range(_ROUNDS):
-        candidates = tx.all(statement.offset(round_ * _CANDIDATES))
+    statement = _claimable(tasks.c.id, tasks.c.type_id).order_by(*_columns_of(order)).limit(_CANDIDATES)
+    tried: list[int] = []
+    open_types = dict(types)
+    while open_types and len(tried) < _ROUNDS * _CANDIDATES:
+        candidates = tx.all(statement.where(tasks.c.type_id.in_(list(open_types)), tasks.c.id.not_in(tried)))
+        if not candidates:
+            return None
         for candidate in candidates:
-            task_type = types[candidate["type_id"]]
-            if task_type.id in full:
-                continue
+            tried.append(candidate["id"])
             try:
-                claimed = _take_candidate(tx, task_type, order, {"task_id": candidate["id"]})
+                claimed = _take_candidate(tx, types[candidate["type_id"]], order, {"task_id": candidate["id"]})
             except _LimitReached:
-                full.add(task_type.id)
-                continue
+                # Ask again without this type, which may fill the whole page.
+                del open_types[candidate["type_id"]]
+                break
             if claimed is not None:
                 return claimed
-        if len(candidates) < _CANDIDATES:
-            return None
     return None
 
 
@@ -176,7 +193,8 @@ def _take_candidate(tx: Transaction, task_type: TaskType, order: ClaimOrder, par
     if task is None or _is_overdue(tx, task):
         return None
     claim = _claim_values(tx, task_type, order)
-    return _claimed(task, task_type, claim) if tx.changes(_TAKE_WITHOUT_WAITING, {**parameters, **claim}) else None
+    is_taken = tx.changes(_TAKE_WITHOUT_WAITING, _take_parameters(task, claim))
+    return _claimed(task, task_type, claim) if is_taken else None
 
 
 def _take_in_transaction(
@@ -187,15 +205,22 @@ def _take_in_transaction(
         recent: list[int] | None = []
         if task_type.is_limited and (recent := lock_limits(tx, task_type)) is None:
             raise _LimitReached
-        while (task := tx.one(locking, parameters)) is not None:
+        for _ in range(_CANDIDATES):
+            task = tx.one(locking, parameters)
+            if task is None:
+                return None
             if _is_overdue(tx, task):
                 expire_waiting(tx, [task["id"]])
                 continue
             claim = _claim_values(tx, task_type, order)
-            tx.execute(_TAKE, {"task_id": task["id"], **claim})
+            tx.execute(_TAKE, _take_parameters(task, claim))
             count_claim(tx, task_type, recent or [])
             return _claimed(task, task_type, claim)
     return None
+
+
+def _take_parameters(task: Row, claim: Row) -> Row:
+    return {"task_id": task["id"], "seen_attempts": task["attempts"], **claim}
 
 
 def _is_overdue(tx: Transaction, task: Row) -> bool:

@@ -4,14 +4,14 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, null, or_, update
 
-from app.errors import ClaimedByAnother, LeaseLost, TryAgain
-from app.lifecycle import FailureReason, TaskStatus
+from app.errors import TryAgain
+from app.lifecycle import TaskStatus
 from app.queue.finish import FINISH, finish_parameters
-from app.queue.leases import EXPIRED, check_holder, find_attempt, keep_late_report, read_token, was_not_taken_over
+from app.queue.leases import DIED_OF_TIME, read_token, refuse_late_report, was_not_taken_over
 from app.queue.parameters import check_result
 from app.queue.task_types import get_type
 from app.queue.tasks import read_task
-from app.storage.database import Row, Transaction
+from app.storage.database import Transaction
 from app.storage.models import tasks
 
 _COMPLETE = (
@@ -22,8 +22,8 @@ _COMPLETE = (
         tasks.c.claimed_by == bindparam("worker"),
         # An expired attempt keeps its token until somebody claims the task again, and may still complete it.
         or_(
-            tasks.c.status.in_([int(TaskStatus.CLAIMED), int(TaskStatus.PENDING), int(TaskStatus.SCHEDULED)]),
-            and_(tasks.c.status == int(TaskStatus.FAILED), tasks.c.failure_reason == FailureReason.LEASE_EXPIRED),
+            tasks.c.status.in_([int(TaskStatus.CLAIMED), int(TaskStatus.PENDING)]),
+            and_(tasks.c.status == int(TaskStatus.FAILED), tasks.c.failure_reason.in_(DIED_OF_TIME)),
         ),
     )
     .values(
@@ -62,21 +62,11 @@ def complete_task(tx: Transaction, task_id: int, *, worker_id: str, lease_token:
             if tx.changes(_COMPLETE, parameters):
                 return
         task = read_task(tx, task_id)
-        if lease_token is not None and task["lease_token"] == lease_token and task["claimed_by"] == worker_id:
-            if task["status"] == TaskStatus.COMPLETED:
+        if task["status"] == TaskStatus.COMPLETED and task["claimed_by"] == worker_id:
+            # Said before, with the same token, or by the first run of this very work.
+            if task["lease_token"] == lease_token or (tx.is_rerun and task["completed_at"] == tx.now):
                 return
         if not was_not_taken_over(task, worker_id, lease_token):
             refuse_late_report(tx, task, worker_id, lease_token, {"success": True, "result": result})
         token = task["lease_token"]
     raise TryAgain(retry_after_seconds=1)
-
-
-def refuse_late_report(tx: Transaction, task: Row, worker_id: str, lease_token: str | None, report: Row) -> None:
-    """Return if the worker holds the claim of `task`; otherwise keep its report, if the lease was lost, and raise."""
-    try:
-        check_holder(task, worker_id, lease_token)
-    except (LeaseLost, ClaimedByAnother):
-        attempt = find_attempt(tx, task["id"], lease_token) if lease_token is not None else None
-        if lease_token is None or (attempt is not None and attempt["outcome"] == EXPIRED):
-            keep_late_report(tx, task["id"], worker_id, report)
-        raise

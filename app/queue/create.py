@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import bindparam, insert, null, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.errors import TaskTypeInactive, TryAgain
-from app.lifecycle import TaskStatus
+from app.errors import Invalid, TaskTypeInactive, TryAgain
+from app.lifecycle import FINISHED, TaskStatus
 from app.queue.parameters import check_parameters, dedupe_hash
 from app.queue.task_types import TaskType, find_type
 from app.storage.database import Row, Transaction
@@ -28,7 +28,6 @@ _COLUMNS = (
     "updated_at",
     "dedupe_key",
     "dedupe_hash",
-    "dedupe_forever",
     "parent_task_id",
 )
 # The type's id is looked up together with the revision under which the task was checked; if that has changed, the id
@@ -72,8 +71,8 @@ def create_task(tx: Transaction, new: NewTask) -> tuple[Row, bool]:
 
     Raises TaskTypeNotFound, TaskTypeInactive, InvalidParameters, in this order.
     """
-    for _try in range(_MAX_TRIES):
-        task_type = find_type(tx, new.type_name)
+    for try_ in range(_MAX_TRIES):
+        task_type = find_type(tx, new.type_name, fresh=try_ > 0)
         if not task_type.is_active:
             raise TaskTypeInactive
         check_parameters(task_type.param_schema, new.params)
@@ -83,8 +82,7 @@ def create_task(tx: Transaction, new: NewTask) -> tuple[Row, bool]:
         except IntegrityError:
             existing = _find_equal(tx, task_type, values["dedupe_hash"])
             if existing is None:
-                # Either the cached type is out of date, or the equal task has just finished.
-                tx.cache.clear()
+                # Either the cached type is out of date, or the equal task stands in the way no longer.
                 continue
             # After a lost answer, the equal task may be the one that this very request created.
             is_own = tx.is_rerun and existing["created_at"] == values["created_at"]
@@ -98,6 +96,9 @@ def _row(tx: Transaction, task_type: TaskType, new: NewTask) -> Row:
     available_at = new.available_at or tx.now
     if new.delay_seconds is not None:
         available_at = tx.now + timedelta(seconds=new.delay_seconds)
+    if new.deadline_at is not None and new.deadline_at <= max(available_at, tx.now):
+        problem = "Must be later than now, and than the time from which the task is available."
+        raise Invalid(sentence=f"deadline_at: {problem}", details=[{"field": "deadline_at", "problem": problem}])
     is_scheduled = available_at > tx.now
     if new.dedupe_key is None and policies.dedupe == "never":
         # Unique, so that a rerun after a lost answer finds the task instead of creating a second one.
@@ -118,7 +119,6 @@ def _row(tx: Transaction, task_type: TaskType, new: NewTask) -> Row:
         "updated_at": tx.now,
         "dedupe_key": new.dedupe_key,
         "dedupe_hash": hashed,
-        "dedupe_forever": int(policies.dedupe == "forever"),
         "parent_task_id": new.parent_task_id,
     }
 
@@ -128,15 +128,28 @@ def first_alarm(task_type: TaskType, since: datetime, deadline_at: datetime | No
     expires = task_type.policies.expires_after_seconds
     if expires is None:
         return deadline_at
-    expires_at = since + timedelta(seconds=expires)
-    return expires_at if deadline_at is None else min(expires_at, deadline_at)
+    return first_of(since + timedelta(seconds=expires), deadline_at)
+
+
+def first_of(instant: datetime, deadline_at: datetime | None) -> datetime:
+    """Return the earlier of an instant and a deadline, if there is one."""
+    return instant if deadline_at is None else min(instant, deadline_at)
 
 
 def _find_equal(tx: Transaction, task_type: TaskType, hashed: str) -> Row | None:
-    """Return the equal task, unless it is older than the type's window: then its hash is free again."""
+    """Return the equal task that stands in the way of a new one, or free the hash and return None.
+
+    A task keeps its hash when it finishes, which costs its completion nothing; whether a finished or an old task
+    still counts is decided here, by the policy of now.
+    """
     existing = tx.one(_EQUAL, {"hash": hashed})
-    window = task_type.policies.dedupe_window_seconds
-    if existing is None or window is None or existing["created_at"] > tx.now - timedelta(seconds=window):
+    if existing is None or (tx.is_rerun and existing["created_at"] == tx.now):
+        return existing
+    policies = task_type.policies
+    is_over = existing["status"] in FINISHED and policies.dedupe != "forever"
+    window = policies.dedupe_window_seconds
+    is_old = window is not None and existing["created_at"] <= tx.now - timedelta(seconds=window)
+    if not is_over and not is_old:
         return existing
     tx.changes(_FORGET_HASH, {"task_id": existing["id"], "hash": hashed})
     return None

@@ -1,5 +1,6 @@
 """What time must do: one indexed question, and one handler for each status."""
 
+from collections import defaultdict
 from datetime import timedelta
 
 from sqlalchemy import bindparam, select
@@ -15,7 +16,7 @@ from app.storage.models import idempotency_keys, tasks
 SLICE = 200
 
 _DUE = (
-    select(tasks.c.id, tasks.c.type_id, tasks.c.status, tasks.c.deadline_at, tasks.c.attempts)
+    select(tasks.c.id, tasks.c.status)
     .where(tasks.c.due_at <= bindparam("now", type_=Instant))
     .order_by(tasks.c.due_at)
     .limit(SLICE)
@@ -37,12 +38,13 @@ def do_what_is_due(tx: Transaction) -> int:
     due = tx.all(_DUE, {"now": tx.now})
     if not due:
         return 0
-    by_status = {status: [task for task in due if task["status"] == status] for status in {t["status"] for t in due}}
+    by_status = defaultdict(list)
+    for task in due:
+        by_status[task["status"]].append(task["id"])
     changed = 0
-    for status, rows in sorted(by_status.items()):
-        ids = [task["id"] for task in rows]
+    for status, ids in sorted(by_status.items()):
         if status == TaskStatus.SCHEDULED:
-            changed += wake_tasks(tx, rows)
+            changed += wake_tasks(tx, ids)
         elif status == TaskStatus.CLAIMED:
             changed += expire_leases(tx, ids)
         elif status == TaskStatus.PENDING:

@@ -18,8 +18,17 @@ _NOT_STARTED = "Nobody started the task in time"
 
 _ids = tasks.c.id.in_(bindparam("task_ids", expanding=True))
 _overdue = tasks.c.due_at <= bindparam("now", type_=Instant)
-_HELD = select(tasks).where(_ids, _overdue, tasks.c.status == int(TaskStatus.CLAIMED))
-_WAITING = select(tasks).where(_ids, _overdue, tasks.c.status == int(TaskStatus.PENDING))
+_HELD = select(
+    tasks.c.id,
+    tasks.c.type_id,
+    tasks.c.attempts,
+    tasks.c.max_attempts,
+    tasks.c.deadline_at,
+    tasks.c.claimed_by,
+    tasks.c.claimed_at,
+    tasks.c.lease_token,
+).where(_ids, _overdue, tasks.c.status == int(TaskStatus.CLAIMED))
+_WAITING = select(tasks.c.id, tasks.c.type_id).where(_ids, _overdue, tasks.c.status == int(TaskStatus.PENDING))
 # `claimed_by` and `lease_token` stay: until somebody else claims the task, its worker may still complete it.
 _PUT_BACK = (
     update(tasks)

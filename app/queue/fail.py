@@ -7,9 +7,8 @@ from sqlalchemy import bindparam, null, update
 from app.errors import TryAgain
 from app.lifecycle import FailureReason, TaskStatus
 from app.queue.attempts import add_attempt
-from app.queue.complete import refuse_late_report
 from app.queue.finish import FINISH, finish_parameters, finished
-from app.queue.leases import FAILED, find_attempt, was_not_taken_over
+from app.queue.leases import FAILED, refuse_late_report, was_not_taken_over, was_said_before
 from app.queue.retry_policy import retry_delay_seconds
 from app.queue.task_types import find_type_by_id
 from app.queue.tasks import read_task
@@ -66,10 +65,8 @@ def fail_task(
     report = {"success": False, "error": error}
     for _try in range(_MAX_TRIES):
         task = read_task(tx, task_id)
-        if lease_token is not None and task["lease_token"] != lease_token:
-            attempt = find_attempt(tx, task_id, lease_token)
-            if attempt is not None and attempt["outcome"] == FAILED and attempt["worker_id"] == worker_id:
-                return task
+        if was_said_before(tx, task, worker_id, lease_token, FAILED):
+            return task
         if was_not_taken_over(task, worker_id, lease_token):
             # The attempt has been counted as expired already; failing it a second time would count it twice.
             return task

@@ -3,12 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, case, null
+from sqlalchemy import bindparam, null
 
 from app.lifecycle import TaskStatus
 from app.queue.task_types import TaskType
 from app.storage.columns import Instant
-from app.storage.models import tasks
 
 # To be set by the update that ends a task; `finish_parameters` fills the bound ones.
 FINISH: dict[str, Any] = {
@@ -16,8 +15,6 @@ FINISH: dict[str, Any] = {
     "updated_at": bindparam("at", type_=Instant),
     "due_at": bindparam("removed_at", type_=Instant),
     "attempt_ends_at": null(),
-    # An equal task may be created again, unless its type says never.
-    "dedupe_hash": case((tasks.c.dedupe_forever == 1, tasks.c.dedupe_hash), else_=null()),
 }
 
 

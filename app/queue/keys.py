@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, or_, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 
 from app.errors import KeyNotFound, LastAdminKey
 from app.storage.columns import Instant
@@ -54,11 +54,7 @@ _usable = (
     api_keys.c.revoked_at.is_(None),
     or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > bindparam("now", type_=Instant)),
 )
-_OTHER_ADMINS = (
-    select(func.count())
-    .select_from(api_keys)
-    .where(*_usable, api_keys.c.scopes.like("%admin%"), api_keys.c.id != bindparam("key_id"))
-)
+_ADMINS = select(api_keys.c.id).where(*_usable, api_keys.c.scopes.like("%admin%")).order_by(api_keys.c.id)
 
 
 def hash_key(secret: str) -> str:
@@ -102,7 +98,7 @@ def list_keys(tx: Transaction) -> list[Row]:
 
 def has_admin_key(tx: Transaction) -> bool:
     """Tell whether anybody could administer the server now."""
-    return bool(tx.execute(_OTHER_ADMINS, {"key_id": 0, "now": tx.now}).scalar_one())
+    return tx.one(_ADMINS, {"now": tx.now}) is not None
 
 
 def change_key(tx: Transaction, key_id: int, changes: dict[str, Any]) -> Row:
@@ -135,5 +131,7 @@ def _read(tx: Transaction, key_id: int) -> Row:
 def _keep_an_admin(tx: Transaction, row: Row) -> None:
     if "admin" not in row["scopes"].split(","):
         return
-    if tx.execute(_OTHER_ADMINS, {"key_id": row["id"], "now": tx.now}).scalar_one() == 0:
+    # Two admins who revoke each other at once both lock both rows: one is run again, and finds itself the last.
+    admins = tx.all(_ADMINS.with_for_update(), {"now": tx.now})
+    if not any(admin["id"] != row["id"] for admin in admins):
         raise LastAdminKey

@@ -14,20 +14,17 @@ from app.lifecycle import FailureReason, TaskStatus
 from app.storage.database import Row, Transaction
 from app.storage.models import attempts
 
+# A dead letter that died of these, and still has a token, was held by a worker to its end.
+DIED_OF_TIME = (FailureReason.LEASE_EXPIRED, FailureReason.DEADLINE_PASSED)
 # How an unsuccessful attempt ended.
 EXPIRED, FAILED, RELEASED = "expired", "failed", "released"
 
-_ATTEMPT_OF_TOKEN = select(attempts).where(
-    attempts.c.task_id == bindparam("task_id"), attempts.c.lease_token == bindparam("token")
-)
+_OF_WORKER = (attempts.c.task_id == bindparam("task_id"), attempts.c.worker_id == bindparam("worker"))
+_ATTEMPT_OF_TOKEN = select(attempts).where(*_OF_WORKER, attempts.c.lease_token == bindparam("token"))
+_LATEST_ATTEMPT = select(attempts).where(*_OF_WORKER).order_by(attempts.c.id.desc()).limit(1)
 _KEEP_LATE = (
     update(attempts)
-    .where(
-        attempts.c.task_id == bindparam("of_task"),
-        attempts.c.worker_id == bindparam("worker"),
-        attempts.c.outcome == EXPIRED,
-        attempts.c.late_report.is_(None),
-    )
+    .where(attempts.c.id == bindparam("attempt_id"), attempts.c.outcome == EXPIRED, attempts.c.late_report.is_(None))
     .values(
         late_report=bindparam("report", type_=attempts.c.late_report.type),
         late_report_at=bindparam("at", type_=attempts.c.ended_at.type),
@@ -78,17 +75,40 @@ def was_not_taken_over(task: Row, worker_id: str, token: str | None) -> bool:
     if task["claimed_by"] != worker_id or (token is not None and task["lease_token"] != token):
         return False
     if task["status"] == TaskStatus.FAILED:
-        return bool(task["failure_reason"] == FailureReason.LEASE_EXPIRED)
-    return task["status"] in (TaskStatus.PENDING, TaskStatus.SCHEDULED)
+        return task["failure_reason"] in DIED_OF_TIME
+    return bool(task["status"] == TaskStatus.PENDING)
 
 
-def find_attempt(tx: Transaction, task_id: int, token: str) -> Row | None:
-    """Return the unsuccessful attempt that had this token; one that was not made here is not looked for."""
+def find_attempt(tx: Transaction, task_id: int, worker_id: str, token: str | None) -> Row | None:
+    """Return the worker's unsuccessful attempt that had this token, or its latest if it names none."""
+    if token is None:
+        return tx.one(_LATEST_ATTEMPT, {"task_id": task_id, "worker": worker_id})
     if read_token(token) is None:
         return None
-    return tx.one(_ATTEMPT_OF_TOKEN, {"task_id": task_id, "token": token})
+    return tx.one(_ATTEMPT_OF_TOKEN, {"task_id": task_id, "worker": worker_id, "token": token})
 
 
-def keep_late_report(tx: Transaction, task_id: int, worker_id: str, report: Row) -> None:
-    """Keep what a worker reported after it had lost the task; it is never applied."""
-    tx.changes(_KEEP_LATE, {"of_task": task_id, "worker": worker_id, "report": report, "at": tx.now})
+def was_said_before(tx: Transaction, task: Row, worker_id: str, token: str | None, outcome: str) -> bool:
+    """Tell whether the worker's attempt has already ended in this way, so that it only says so again.
+
+    With a token at any time; without one only when this very work is run again after a lost answer.
+    """
+    if token is None and not tx.is_rerun:
+        return False
+    if token is not None and task["lease_token"] == token:
+        return False
+    attempt = find_attempt(tx, task["id"], worker_id, token)
+    if attempt is None or attempt["outcome"] != outcome:
+        return False
+    return token is not None or bool(attempt["ended_at"] == tx.now)
+
+
+def refuse_late_report(tx: Transaction, task: Row, worker_id: str, token: str | None, report: Row) -> None:
+    """Return if the worker holds the claim of `task`; otherwise raise, and keep its report if its lease had ended."""
+    try:
+        check_holder(task, worker_id, token)
+    except (LeaseLost, ClaimedByAnother):
+        attempt = find_attempt(tx, task["id"], worker_id, token)
+        if attempt is not None:
+            tx.changes(_KEEP_LATE, {"attempt_id": attempt["id"], "report": report, "at": tx.now})
+        raise

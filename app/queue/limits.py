@@ -31,9 +31,14 @@ _REMEMBER = (
 
 
 def lock_limits(tx: Transaction, task_type: TaskType) -> list[int] | None:
-    """Hold the type's limits until the end of the transaction; return its recent claims, or None at a limit."""
-    row = tx.one(_LOCK, {"type_id": task_type.id})
-    recent: list[int] = [] if row is None else row["recent_claims"]
+    """Hold the type's limits until the end of the transaction; return its recent claims, or None at a limit.
+
+    None too when somebody else holds them for a whole second: other types should not wait for that.
+    """
+    row = tx.lock(_LOCK, {"type_id": task_type.id})
+    if row is None:
+        return None
+    recent: list[int] = row["recent_claims"]
     policies = task_type.policies
     if policies.rate_limit is not None:
         claims, seconds = parse_rate(policies.rate_limit)

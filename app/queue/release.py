@@ -7,8 +7,8 @@ from sqlalchemy import bindparam, null, update
 from app.errors import TryAgain
 from app.lifecycle import TaskStatus
 from app.queue.attempts import add_attempt
-from app.queue.create import first_alarm
-from app.queue.leases import RELEASED, check_holder, find_attempt
+from app.queue.create import first_alarm, first_of
+from app.queue.leases import RELEASED, check_holder, was_said_before
 from app.queue.task_types import find_type_by_id
 from app.queue.tasks import read_task
 from app.storage.columns import Instant
@@ -48,10 +48,8 @@ def release_task(
     """
     for _try in range(_MAX_TRIES):
         task = read_task(tx, task_id)
-        if lease_token is not None and task["lease_token"] != lease_token:
-            attempt = find_attempt(tx, task_id, lease_token)
-            if attempt is not None and attempt["outcome"] == RELEASED and attempt["worker_id"] == worker_id:
-                return task
+        if was_said_before(tx, task, worker_id, lease_token, RELEASED):
+            return task
         check_holder(task, worker_id, lease_token)
         # What was never started before is as it was when it was created.
         is_unstarted = task["attempts"] == 1
@@ -64,7 +62,7 @@ def release_task(
             "token": task["lease_token"],
             "next_status": int(status),
             "available": available_at,
-            "due": available_at if delay_seconds > 0 else alarm,
+            "due": first_of(available_at, task["deadline_at"]) if delay_seconds > 0 else alarm,
             "at": tx.now,
         }
         with tx.atomic():

@@ -1,11 +1,13 @@
 """Task types: registered, changed, found, listed."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
-from app.errors import TaskTypeNotFound
+from app.errors import TaskTypeNotFound, TryAgain
 from app.policies import POLICIES, Policies
 from app.queue.json_schema import compile_schema
 from app.queue.patterns import matches
@@ -14,6 +16,7 @@ from app.storage.models import task_type_limits, task_type_usage, task_types
 
 _BY_NAME = select(task_types).where(task_types.c.name_key == bindparam("name_key"))
 _BY_ID = select(task_types).where(task_types.c.id == bindparam("type_id"))
+_BY_IDS = select(task_types).where(task_types.c.id.in_(bindparam("type_ids", expanding=True)))
 _NAMES = select(task_types.c.id, task_types.c.name).order_by(task_types.c.id)
 _USAGE = insert(task_type_usage)
 _LIMITS = insert(task_type_limits)
@@ -59,10 +62,16 @@ def name_key(name: str) -> str:
     return name.casefold()
 
 
-def find_type(tx: Transaction, name: str) -> TaskType:
-    """Return the task type `name`, from the cache if it was read a moment ago; raises TaskTypeNotFound."""
+def find_type(tx: Transaction, name: str, *, fresh: bool = False) -> TaskType:
+    """Return the task type `name`, from the cache if it was read a moment ago; raises TaskTypeNotFound.
+
+    `fresh` reads what is committed now, also inside a transaction with an older snapshot.
+    """
     key = name_key(name)
-    found = tx.cache.get(("type", key), lambda: _load(tx.one(_BY_NAME, {"name_key": key})))
+    if fresh:
+        tx.cache.clear()
+    statement = _BY_NAME.with_for_update(read=True) if fresh else _BY_NAME
+    found = tx.cache.get(("type", key), lambda: _load(tx.one(statement, {"name_key": key})))
     if found is None:
         raise TaskTypeNotFound
     return found
@@ -79,6 +88,19 @@ def find_type_by_id(tx: Transaction, type_id: int) -> TaskType:
 def get_type(tx: Transaction, type_id: int) -> TaskType | None:
     """Return the task type with this id, as `find_type_by_id`, or None."""
     return tx.cache.get(("type", type_id), lambda: _load(tx.one(_BY_ID, {"type_id": type_id})))
+
+
+def find_types(tx: Transaction, type_ids: Sequence[int]) -> dict[int, TaskType]:
+    """Return the task types with these ids by one statement, or from the cache; raises TaskTypeNotFound."""
+
+    def load() -> dict[int, TaskType]:
+        loaded = (_load(row) for row in tx.all(_BY_IDS, {"type_ids": list(type_ids)}))
+        return {task_type.id: task_type for task_type in loaded if task_type is not None}
+
+    found = tx.cache.get(("types", tuple(type_ids)), load) or {}
+    if len(found) < len(set(type_ids)):
+        raise TaskTypeNotFound
+    return found
 
 
 def find_type_ids(tx: Transaction, pattern: str) -> list[int]:
@@ -107,28 +129,30 @@ def register_type(
     Raises InvalidSchema.
     """
     compile_schema(param_schema)
-    key = name_key(name)
-    # Two who register the same new name at once both lock the gap; one of them is then run again and finds the other.
-    if tx.one(_BY_NAME.with_for_update(), {"name_key": key}) is not None:
-        changes = {"name": name, "version": version, "param_schema": param_schema, **policies, **flags}
-        return change_type(tx, name, changes), False
+    changes = {"name": name, "version": version, "param_schema": param_schema, **policies, **flags}
+    found = tx.one(_BY_NAME.with_for_update(), {"name_key": name_key(name)})
+    if found is not None:
+        return _change(tx, found, changes), False
     values = {
-        "name": name,
-        "name_key": key,
-        "version": version,
-        "param_schema": param_schema,
+        "name_key": name_key(name),
         "result_schema": None,
         "is_active": True,
         "is_paused": False,
         "revision": 1,
         **asdict(defaults),
-        **policies,
-        **flags,
+        **changes,
         "created_at": tx.now,
         "updated_at": tx.now,
     }
     _check_result_schema(values)
-    type_id = tx.insert(insert(task_types), values)
+    try:
+        type_id = tx.insert(insert(task_types), values)
+    except IntegrityError:
+        # Somebody else has registered the same new name in this very moment.
+        found = tx.one(_BY_NAME.with_for_update(), {"name_key": name_key(name)})
+        if found is None:
+            raise TryAgain from None
+        return _change(tx, found, changes), False
     tx.execute(_USAGE, {"type_id": type_id, "usage_count": 0})
     tx.execute(_LIMITS, {"type_id": type_id, "recent_claims": []})
     return {"id": type_id, **values}, True
@@ -136,18 +160,21 @@ def register_type(
 
 def change_type(tx: Transaction, name: str, changes: dict[str, Any]) -> Row:
     """Apply `changes` to the task type and return its row; raises TaskTypeNotFound or InvalidSchema."""
-    found = tx.one(_BY_NAME, {"name_key": name_key(name)})
+    found = tx.one(_BY_NAME.with_for_update(), {"name_key": name_key(name)})
     if found is None:
         raise TaskTypeNotFound
+    return _change(tx, found, changes)
+
+
+def _change(tx: Transaction, found: Row, changes: dict[str, Any]) -> Row:
+    """Change the row, which the transaction holds; what is as it was does not make a new revision."""
     if "param_schema" in changes:
         compile_schema(changes["param_schema"])
     _check_result_schema(changes)
-    values = {**changes, "updated_at": tx.now}
-    hit = tx.changes(
-        update(task_types).where(task_types.c.id == found["id"]).values(revision=task_types.c.revision + 1, **values)
-    )
-    if hit == 0:
-        raise TaskTypeNotFound
+    if all(found[name] == value for name, value in changes.items()):
+        return found
+    values = {**changes, "revision": found["revision"] + 1, "updated_at": tx.now}
+    tx.execute(update(task_types).where(task_types.c.id == found["id"]).values(**values))
     return {**found, **values}
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, func, literal, select
 
 from app.errors import TaskNotFound
 from app.lifecycle import TaskStatus
@@ -13,6 +14,8 @@ from app.storage.database import Row, Transaction
 from app.storage.models import task_types, tasks
 
 _HEAVY = ("params", "result")
+_LIGHT = [column for column in tasks.c if column.name not in _HEAVY]
+_MAX_PAGE_CHARACTERS = 8 * 1024 * 1024
 _READ = (
     select(*tasks.c, task_types.c.name.label("type"))
     .select_from(tasks.join(task_types, task_types.c.id == tasks.c.type_id))
@@ -39,15 +42,13 @@ def list_tasks(
     worker_id: str | None = None,
     created_from: datetime | None = None,
     created_before: datetime | None = None,
-    include: Sequence[str] = (),
 ) -> list[Row]:
-    """Return tasks, newest first; `type_name` with `%` in it is a pattern; `below_id` continues a listing.
+    """Return tasks without `params` and `result`, newest first.
 
-    `params` and `result` can be large and are read only when `include` names them.
+    `type_name` with `%` in it is a pattern; `below_id` continues a listing.
     """
-    columns: list[Any] = [column for column in tasks.c if column.name not in _HEAVY or column.name in include]
     # Not joined with the task types: where these are few, MariaDB joins them through a buffer and sorts all tasks.
-    statement = select(*columns).order_by(tasks.c.id.desc()).limit(limit).offset(offset)
+    statement = select(*_LIGHT).order_by(tasks.c.id.desc()).limit(limit).offset(offset)
     if below_id is not None:
         statement = statement.where(tasks.c.id < below_id)
     if statuses is not None:
@@ -64,6 +65,33 @@ def list_tasks(
     rows = tx.all(statement)
     names = name_types(tx) if rows else {}
     return [{**row, "type": names.get(row["type_id"]) or find_type_by_id(tx, row["type_id"]).name} for row in rows]
+
+
+def read_page(
+    tx: Transaction, *, limit: int, include: Sequence[str] = (), **filters: Any
+) -> tuple[list[Row], int | None]:
+    """Return a page of `list_tasks` with the columns that `include` names, and the id below which the next begins.
+
+    The page ends early where these would come to more than 8 Mi characters: they are held in memory whole.
+    """
+    # One more than asked for tells whether there is a next page.
+    rows = list_tasks(tx, limit=limit + 1, **filters)
+    page = rows[:limit]
+    heavy = [tasks.c[name] for name in include]
+    if include and page:
+        of_page = tasks.c.id.in_([row["id"] for row in page])
+        size: Any = sum((func.coalesce(func.length(column), 0) for column in heavy), literal(0))
+        sizes = {row["id"]: row["size"] for row in tx.all(select(tasks.c.id, size.label("size")).where(of_page))}
+        totals = accumulate(sizes.get(row["id"], 0) for row in page)
+        fitting = max(1, sum(total <= _MAX_PAGE_CHARACTERS for total in totals))
+        page = page[:fitting]
+    next_below_id = page[-1]["id"] if len(rows) > len(page) else None
+    if include and page:
+        of_page = tasks.c.id.in_([row["id"] for row in page])
+        contents = {row["id"]: row for row in tx.all(select(tasks.c.id, *heavy).where(of_page))}
+        # One that was removed in this moment is not there any more.
+        page = [{**row, **contents[row["id"]]} for row in page if row["id"] in contents]
+    return page, next_below_id
 
 
 def _escape(name: str) -> str:

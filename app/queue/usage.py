@@ -8,6 +8,7 @@ before their rows are committed.
 from datetime import timedelta
 
 from sqlalchemy import bindparam, func, insert, select, union_all, update
+from sqlalchemy.exc import IntegrityError
 
 from app.storage.database import Row, Transaction
 from app.storage.models import counters, task_type_usage, tasks
@@ -63,23 +64,28 @@ def read_usage(tx: Transaction) -> dict[int, Row]:
 
 def count_usage(tx: Transaction) -> int:
     """Move the watermark over at most one slice of tasks and return how many were counted."""
-    with tx.atomic():
-        watermark = read_watermark(tx)
-        counted: dict[int, Row] = {}
-        last = watermark
-        number = 0
-        for row in tx.all(_NEXT, {"old": watermark}):
-            if row["created_at"] > tx.now - LAG:
-                break
-            of_type = counted.setdefault(row["type_id"], {"more": 0, "latest": row["created_at"]})
-            of_type["more"] += 1
-            of_type["latest"] = max(of_type["latest"], row["created_at"])
-            last = row["id"]
-            number += 1
-        if number == 0:
-            return 0
-        if watermark == 0 and tx.one(_WATERMARK) is None:
+    watermark = read_watermark(tx)
+    counted: dict[int, Row] = {}
+    last = watermark
+    number = 0
+    for row in tx.all(_NEXT, {"old": watermark}):
+        if row["created_at"] > tx.now - LAG:
+            break
+        of_type = counted.setdefault(row["type_id"], {"more": 0, "latest": row["created_at"]})
+        of_type["more"] += 1
+        of_type["latest"] = max(of_type["latest"], row["created_at"])
+        last = row["id"]
+        number += 1
+    if number == 0:
+        return 0
+    if watermark == 0 and tx.one(_WATERMARK) is None:
+        try:
             tx.execute(insert(counters), {"name": WATERMARK, "value": 0})
+        except IntegrityError:
+            # Somebody else is counting for the first time too.
+            return 0
+    with tx.atomic():
+        # Whoever moves the watermark adds the slice; the others find it moved.
         if tx.changes(_MOVE, {"old": watermark, "new": last}) == 0:
             return 0
         for type_id, of_type in sorted(counted.items()):

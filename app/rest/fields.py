@@ -10,7 +10,6 @@ from app.policies import POLICIES, check_policy
 from app.storage.columns import UTC
 
 MAX_ID = 2**63 - 1
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f]")
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _LAST_YEAR = 9000
 # Not all that Python calls a space: that has control characters among it.
@@ -26,6 +25,7 @@ class Text(fields.String):
     """A text of bounded length without control characters."""
 
     pattern = r"^[^\x00-\x1f\x7f]*$"
+    forbidden = re.compile(r"[\x00-\x1f\x7f]")
     #: What is understood beside a text, as a JSON Schema: what older clients send.
     tolerated: ClassVar[dict[str, Any] | None] = None
 
@@ -39,9 +39,16 @@ class Text(fields.String):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if text is not None and _FORBIDDEN.search(text):
+        if text is not None and self.forbidden.search(text):
             raise ValidationError("Must not contain control characters.")
         return text
+
+
+class Lines(Text):
+    """A text that may have several lines."""
+
+    pattern = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+    forbidden = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class Name(Text):

@@ -23,7 +23,7 @@ from app.queue.cancel import cancel_task
 from app.queue.create import NewTask, create_task
 from app.queue.idempotency import RepeatableRequest, answer_once
 from app.queue.keys import Scope
-from app.queue.tasks import list_tasks, read_task
+from app.queue.tasks import read_page, read_task
 from app.rest.contract import Answer, contract
 from app.rest.paging import make_cursor, read_cursor
 from app.rest.representations import show_attempt, show_task
@@ -99,11 +99,10 @@ def list_all(query: dict[str, Any]) -> Answer:
     """
     limit, offset = query["limit"], query["offset"]
     statuses = _statuses(query["status"]) if "status" in query else None
-    rows = database().read(
-        lambda tx: list_tasks(
+    page, next_below_id = database().read(
+        lambda tx: read_page(
             tx,
-            # One more than asked for tells whether there is a next page.
-            limit=limit + 1,
+            limit=limit,
             offset=offset,
             below_id=read_cursor(query["cursor"]) if query.get("cursor") else None,
             statuses=statuses,
@@ -114,13 +113,12 @@ def list_all(query: dict[str, Any]) -> Answer:
             include=_included(query.get("include", "")),
         )
     )
-    page = rows[:limit]
     data = {
         "tasks": [show_task(row) for row in page],
         "count": len(page),
         "limit": limit,
         "offset": offset,
-        "next_cursor": make_cursor(page[-1]["id"]) if len(rows) > limit else None,
+        "next_cursor": make_cursor(next_below_id) if next_below_id is not None else None,
     }
     return Answer(data, "Tasks retrieved successfully")
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from threading import Lock
 from typing import Protocol
 
 RESYNC_SECONDS = 30.0
@@ -19,11 +18,11 @@ class Clock(Protocol):
 class DatabaseClock:
     """The database's clock, carried on by this process's monotonic clock and compared again every 30 s.
 
-    The wall clock of the web host is never looked at: it may be hours off.
+    The wall clock of the web host is never looked at: it may be hours off. Two threads may ask at the same time,
+    which does no harm; a lock could be left locked by a fork.
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()
         self._asked: tuple[datetime, float] | None = None
 
     def now(self, ask: Callable[[], datetime]) -> datetime:
@@ -31,10 +30,9 @@ class DatabaseClock:
         asked = self._asked
         moment = time.monotonic()
         if asked is None or moment - asked[1] > RESYNC_SECONDS:
-            with self._lock:
-                # The answer was true somewhere between the question and its arrival.
-                before = time.monotonic()
-                told = ask()
-                moment = time.monotonic()
-                asked = self._asked = (told, (before + moment) / 2)
+            # The answer was true somewhere between the question and its arrival.
+            before = time.monotonic()
+            told = ask()
+            moment = time.monotonic()
+            asked = self._asked = (told, (before + moment) / 2)
         return asked[0] + timedelta(seconds=moment - asked[1])

@@ -81,6 +81,15 @@ class Transaction:
                 return 0
             raise
 
+    def lock(self, statement: Executable, parameters: Parameters | None = None) -> Row | None:
+        """Return the first row of a locking read, or None where somebody else holds it for too long."""
+        try:
+            return self.one(statement, parameters)
+        except DBAPIError as error:
+            if self.dialect.is_waited_out(error):
+                return None
+            raise
+
     def insert(self, statement: Insert, values: Row) -> int:
         """Insert one row and return its id."""
         key = self._connection.execute(statement, values).inserted_primary_key
@@ -162,8 +171,10 @@ class Database:
         now: datetime | None = None
         nonce = token_hex(16)
         for run in range(1, MAX_RUNS + 1):
+            is_connected = False
             try:
                 with self.engine.connect() as connection:
+                    is_connected = True
                     now = now or self.clock.now(partial(self.dialect.now, connection))
                     tx = Transaction(
                         connection,
@@ -181,7 +192,7 @@ class Database:
                 raise
             except DBAPIError as error:
                 if not self.dialect.is_transient(error):
-                    if _is_out_of_reach(error):
+                    if not is_connected or _is_out_of_reach(error):
                         log.error("the database refuses to work: %s", error.orig)
                         raise DatabaseUnavailable(retry_after_seconds=10) from error
                     raise

@@ -37,7 +37,7 @@ def _usable(key: Key | None, now: datetime) -> Key:
 
 def _given_key() -> str:
     secret = request.headers.get("X-API-Key")
-    if secret is None:
+    if not secret:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         secret = token if kind.lower() == "bearer" else None
     secret = (secret or "").strip()

@@ -3,9 +3,7 @@
 import math
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from threading import Lock
 
 _REMEMBERED = 1000
 # After a quiet time of so many seconds a worker waits one second.
@@ -24,16 +22,13 @@ class Polling:
     ) -> None:
         self._clock = clock
         self._chance = chance
-        self._lock = Lock()
-        self._busy_at: OrderedDict[Hashable, float] = OrderedDict()
+        self._busy_at: dict[Hashable, float] = {}
 
     def found_something(self, kind: Hashable) -> None:
         """Remember that claims of this kind are worth asking for now."""
-        with self._lock:
-            self._busy_at[kind] = self._clock()
-            self._busy_at.move_to_end(kind)
-            while len(self._busy_at) > _REMEMBERED:
-                self._busy_at.popitem(last=False)
+        if len(self._busy_at) >= _REMEMBERED:
+            self._busy_at = {}
+        self._busy_at[kind] = self._clock()
 
     def retry_after_seconds(self, kind: Hashable, *, shortest: int, longest: int) -> int:
         """Return whole seconds from `shortest` to `longest`, longer the longer it has been quiet."""

@@ -125,7 +125,6 @@ def upgrade() -> None:
         required("updated_at", INSTANT),
         optional("dedupe_key", sa.String(255)),
         optional("dedupe_hash", HASH),
-        required("dedupe_forever", sa.SmallInteger()),
         optional("parent_task_id", sa.String(255)),
         sa.PrimaryKeyConstraint("id", name="pk_tasks"),
         options=OPTIONS,

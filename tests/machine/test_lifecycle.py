@@ -17,7 +17,7 @@ from app.queue.due import do_what_is_due
 from app.queue.fail import fail_task
 from app.queue.heartbeat import beat
 from app.queue.release import release_task
-from app.queue.tasks import list_tasks
+from app.queue.tasks import read_page
 from tests.support.factories import Queue
 
 MAX_ATTEMPTS = 2
@@ -130,7 +130,7 @@ class Lifecycle(RuleBasedStateMachine):
                 assert self._row(task_id)["status"] in FINISHED
 
     def _rows(self):
-        return self.queue.do(list_tasks, limit=1000, type_name=self.name, include=["result"])
+        return self.queue.do(read_page, limit=1000, type_name=self.name, include=["result"])[0]
 
     def _row(self, task_id):
         return next(row for row in self._rows() if row["id"] == task_id)

@@ -12,7 +12,7 @@ from app.queue.due import do_what_is_due, remove_old_answers
 from app.queue.idempotency import RepeatableRequest, answer_once
 from app.queue.keys import Scope, change_key, create_key, find_key, has_admin_key, revoke_key
 from app.queue.task_types import change_type, find_type, list_types, read_type
-from app.queue.tasks import list_tasks
+from app.queue.tasks import list_tasks, read_page
 from app.queue.usage import count_usage, read_usage
 
 
@@ -106,7 +106,7 @@ def test_tasks_are_listed_newest_first_and_filtered(queue, clock):
     assert ids(below_id=other["id"]) == [old["id"]]
     assert ids(offset=1) == [old["id"]]
     assert "params" not in queue.do(list_tasks, limit=1)[0]
-    assert queue.do(list_tasks, limit=1, include=["params"])[0]["params"] == other["params"]
+    assert queue.do(read_page, limit=1, include=["params"])[0][0]["params"] == other["params"]
 
 
 def test_a_key_is_found_by_itself_only_and_only_its_hash_is_stored(queue, clock):

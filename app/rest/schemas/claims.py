@@ -6,7 +6,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from app.policies import POLICIES
 from app.queue.claim import SORTABLE
-from app.rest.fields import MAX_ID, AnyJson, Flag, Instant, Int, LongText, Name, Seconds, Text
+from app.rest.fields import MAX_ID, AnyJson, Flag, Instant, Int, Lines, LongText, Name, Seconds, Text
 from app.rest.schemas.base import AnswerSchema, RequestSchema
 from app.rest.schemas.tasks import Task
 
@@ -117,7 +117,7 @@ class ProgressRequest(RequestSchema):
 
     worker_id = _worker_id()
     progress = Int("How much is done, in percent.", 40, low=0, high=100, required=True)
-    message = Text("What is being done, for people.", "reading", high=1000, allow_none=True, load_default=None)
+    message = Lines("What is being done, for people.", "reading", high=1000, allow_none=True, load_default=None)
     lease_token = _lease_token()
 
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from app.lifecycle import TaskStatus
-from app.rest.fields import MAX_ID, AnyJson, Flag, Instant, Int, JsonObject, LongText, Name, Seconds, Text
+from app.rest.fields import MAX_ID, AnyJson, Flag, Instant, Int, JsonObject, Lines, LongText, Name, Seconds, Text
 from app.rest.schemas.base import AnswerSchema, RequestSchema, page_fields
 
 _YEAR = 366 * 86400
@@ -107,7 +107,7 @@ class Task(AnswerSchema):
     )
     priority = Int("Higher first.", 0, low=-MAX_PRIORITY, high=MAX_PRIORITY, required=True)
     progress = Int("How much is done, in percent.", 0, low=0, high=100, required=True)
-    progress_message = Text(
+    progress_message = Lines(
         "What the worker said with its latest progress.", "reading", high=1000, required=True, allow_none=True
     )
     attempts = Int("How many attempts were begun.", 1, low=0, high=2**31, required=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from app.settings import Settings
+from app.settings import Settings, SettingsError
 from app.storage.columns import UTC
 from app.storage.dialects.base import engine_options
 
@@ -22,7 +22,9 @@ class SQLite:
     def create_engine(self, url: URL, settings: Settings, root: Path) -> Engine:
         """Return an engine on the file; a relative path starts at the project's folder."""
         path = url.database or ""
-        if path and path != ":memory:" and not Path(path).is_absolute():
+        if path in ("", ":memory:"):
+            raise SettingsError("Wrong value for TASKMANAGER_DATABASE_URL: SQLite needs the name of a file")
+        if not Path(path).is_absolute():
             url = url.set(database=str(root / path))
         engine = create_engine(
             url,

@@ -34,8 +34,6 @@ tasks = Table(
     Column("updated_at", Instant, nullable=False),
     Column("dedupe_key", String(255)),
     Column("dedupe_hash", Hash()),
-    # Whether the hash stays when the task has finished.
-    Column("dedupe_forever", SmallInteger, nullable=False),
     Column("parent_task_id", String(255)),
     Index("ix_tasks_claim", "type_id", "status", "claim_rank", "id"),
     Index("ix_tasks_due_at", "due_at"),
