@@ -12,7 +12,7 @@ from app.queue.due import do_what_is_due, remove_old_answers
 from app.queue.idempotency import RepeatableRequest, answer_once
 from app.queue.keys import Scope, change_key, create_key, find_key, has_admin_key, revoke_key
 from app.queue.task_types import change_type, find_type, list_types, read_type
-from app.queue.tasks import list_tasks, read_page
+from app.queue.tasks import list_tasks, read_page, read_task
 from app.queue.usage import count_usage, read_usage
 
 
@@ -76,9 +76,12 @@ def test_a_task_is_not_removed_before_it_is_counted(queue, clock):
     task = queue.must_claim(kind)
     queue.do(complete_task, task["id"], worker_id="w1", lease_token=task["lease_token"], result=None)
     clock.advance(seconds=5)
+    assert queue.do(do_what_is_due) == 1  # It is put off.
     assert queue.do(do_what_is_due) == 0
+    assert queue.do(read_task, task["id"])["status"] == TaskStatus.COMPLETED
     clock.advance(seconds=60)
     assert queue.do(do_what_is_due) == 1
+    assert queue.do(list_tasks, limit=9) == []
     assert queue.do(read_usage)[kind]["usage_count"] == 1
 
 

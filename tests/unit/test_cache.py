@@ -75,15 +75,23 @@ def test_no_time_means_no_cache() -> None:
     assert source.asked == 2
 
 
-def test_the_least_recently_used_goes_first() -> None:
+def test_one_too_many_and_all_are_forgotten() -> None:
     cache, _clock = make(size=3)
-    for key in "abc":
+    for key in "abcd":
         cache.get(key, Source(key).load)
-    cache.get("a", Source().load)
-    cache.get("d", Source("d").load)
-    kept = {key: Source("again") for key in "abcd"}
-    assert [cache.get(key, kept[key].load) for key in "acd"] == ["a", "c", "d"]
-    assert cache.get("b", kept["b"].load) == "again"
+    again = {key: Source("again") for key in "abcd"}
+    assert [cache.get(key, again[key].load) for key in "dabc"] == ["d", "again", "again", "again"]
+
+
+def test_what_was_being_loaded_when_all_was_forgotten_is_not_kept() -> None:
+    cache, _clock = make()
+
+    def load() -> str:
+        cache.clear()
+        return "old"
+
+    assert cache.get("a", load) == "old"
+    assert cache.get("a", Source("new").load) == "new"
 
 
 def test_clear_forgets_everything() -> None:

@@ -295,3 +295,36 @@ def test_extreme_keywords_do_no_harm(schema: dict[str, Any], value: Any) -> None
 
 def test_the_same_schema_is_compiled_once() -> None:
     assert compile_schema({"type": "object", "title": "x"}) is compile_schema({"type": "object", "title": "x"})
+
+
+@pytest.mark.parametrize("keyword", ["allOf", "anyOf", "oneOf"])
+@pytest.mark.parametrize("unevaluated", ["unevaluatedProperties", "unevaluatedItems"])
+def test_nested_schemas_with_unevaluated_members_are_refused_before_they_take_for_ever(
+    keyword: str, unevaluated: str
+) -> None:
+    schema: dict[str, Any] = {"type": "object"}
+    for _ in range(22):
+        schema = {keyword: [schema], unevaluated: False}
+    with pytest.raises(InvalidSchema):
+        compile_schema({"type": "object", **schema})
+
+
+@pytest.mark.parametrize("draft", ["http://json-schema.org/draft-07/schema#", None])
+def test_items_that_an_older_draft_does_not_name_count_for_all(draft: str | None) -> None:
+    again = {"$ref": "#/definitions/r"}
+    schema: dict[str, Any] = {
+        "type": "array",
+        "definitions": {"r": {"allOf": [{"items": again}, {"prefixItems": [True], "items": again}]}},
+        "allOf": [again],
+    }
+    if draft is None:
+        compile_schema({**schema, "definitions": {"r": {"prefixItems": [again], "items": again}}})
+        return
+    with pytest.raises(InvalidSchema):
+        compile_schema({**schema, "$schema": draft})
+
+
+@pytest.mark.parametrize("index", ["²", "1" * 5000, "-1", "x"])
+def test_a_reference_to_no_index_leads_nowhere(index: str) -> None:
+    with pytest.raises(InvalidSchema, match="nowhere"):
+        compile_schema({"type": "object", "allOf": [{"$ref": f"#/allOf/{index}"}]})
