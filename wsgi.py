@@ -9,4 +9,6 @@ from app.settings import Settings, SettingsError
 try:
     application = create_app(Settings.from_env(os.environ))
 except SettingsError as error:
-    sys.exit(f"TaskManager cannot start: {error}")
+    print(f"TaskManager cannot start: {error}", file=sys.stderr, flush=True)
+    # Gunicorn takes this code for a worker that can never start, and stops; after any other it would try for ever.
+    sys.exit(3)

@@ -30,7 +30,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     create = commands.add_parser("create", help="make a key and print it, this once")
-    create.add_argument("--name", required=True, type=_name, help="what the key is for, as shown in lists")
+    create.add_argument(
+        "--name", default="made by taskmanager keys", type=_name, help="what the key is for, as shown in lists"
+    )
     create.add_argument(
         "--scope",
         required=True,

@@ -73,7 +73,7 @@ def find_type(tx: Transaction, name: str, *, fresh: bool = False) -> TaskType:
     statement = _BY_NAME.with_for_update(read=True) if fresh else _BY_NAME
     found = tx.cache.get(("type", key), lambda: _load(tx.one(statement, {"name_key": key})))
     if found is None:
-        raise TaskTypeNotFound
+        raise TaskTypeNotFound(f"There is no task type `{name}`: register it first, or mend its name.")
     return found
 
 
@@ -92,6 +92,8 @@ def get_type(tx: Transaction, type_id: int) -> TaskType | None:
 
 def find_types(tx: Transaction, type_ids: Sequence[int]) -> dict[int, TaskType]:
     """Return the task types with these ids by one statement, or from the cache; raises TaskTypeNotFound."""
+    if len(type_ids) == 1:
+        return {type_ids[0]: find_type_by_id(tx, type_ids[0])}
 
     def load() -> dict[int, TaskType]:
         loaded = (_load(row) for row in tx.all(_BY_IDS, {"type_ids": list(type_ids)}))

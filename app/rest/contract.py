@@ -117,7 +117,7 @@ def contract(
 def respond(answer: Answer) -> Response:
     """Write an answer as JSON."""
     return Response(
-        to_json(answer.envelope()),
+        to_json(answer.envelope()) + "\n",
         status=answer.status,
         content_type="application/json",
         headers=dict(answer.headers),
@@ -155,14 +155,15 @@ def _details(messages: Any, path: str = "") -> list[Detail]:
 def _refusal(schema: RequestSchema, details: list[Detail]) -> Invalid:
     """Name every fault, and say the first in the sentence that older clients know."""
     details = details[:MAX_DETAILS]
+    unknown = [detail["field"] for detail in details if detail["problem"] == _UNKNOWN]
+    hint = f"The request knows: {', '.join(schema.fields)}." if unknown else None
     # What is missing comes first, in the order in which the schema lists its fields.
     for name in schema.fields:
         if {"field": name, "problem": _MISSING} in details:
-            return MissingField(sentence=schema.missing_sentence.format(field=name), details=details)
+            return MissingField(hint, sentence=schema.missing_sentence.format(field=name), details=details)
     sentences = [
         detail["problem"] if detail["field"] in detail["problem"] else f"{detail['field']}: {detail['problem']}"
         for detail in details[:3]
     ]
-    unknown = [detail["field"] for detail in details if detail["problem"] == _UNKNOWN]
-    hint = f"The request knows: {', '.join(schema.fields)}." if unknown else None
-    return Invalid(hint, sentence="; ".join(sentences), details=details)
+    more = f"; and {len(details) - 3} more" if len(details) > 3 else ""
+    return Invalid(hint, sentence="; ".join(sentence.rstrip(".") for sentence in sentences) + more, details=details)

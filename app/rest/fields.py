@@ -190,8 +190,8 @@ class JsonObject(fields.Field[dict[str, Any]]):
 
             try:
                 value = parse(value.encode())
-            except InvalidJson as error:
-                raise ValidationError(f"Not a JSON object: {error.detail}") from None
+            except InvalidJson:
+                raise ValidationError("Not a JSON object, nor a text that holds one.") from None
         if value == [] and not self.from_text:
             return {}
         if not isinstance(value, dict):

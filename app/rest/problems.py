@@ -67,7 +67,9 @@ def answer_problem(error: errors.QueueError) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="TaskManager"'
     if isinstance(error, web_errors.MethodNotAllowed):
         headers["Allow"] = allowed_methods()
-    return Response(to_json(body), status=body["status"], content_type="application/problem+json", headers=headers)
+    return Response(
+        to_json(body) + "\n", status=body["status"], content_type="application/problem+json", headers=headers
+    )
 
 
 def _answer_http_error(error: HTTPException) -> Response:

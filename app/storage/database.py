@@ -192,6 +192,10 @@ class Database:
                 raise
             except DBAPIError as error:
                 if not self.dialect.is_transient(error):
+                    if _has_no_tables(error):
+                        log.error("the database has no tables of TaskManager: run `python setup_database.py`")
+                        detail = "The database has not been set up: the operator runs `python setup_database.py`."
+                        raise DatabaseUnavailable(detail, retry_after_seconds=10) from error
                     if not is_connected or _is_out_of_reach(error):
                         log.error("the database refuses to work: %s", error.orig)
                         raise DatabaseUnavailable(retry_after_seconds=10) from error
@@ -208,13 +212,18 @@ class Database:
         self.engine.dispose()
 
 
+def _has_no_tables(error: DBAPIError) -> bool:
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return code == 1146 or "no such table" in str(error.orig)
+
+
 def _is_out_of_reach(error: DBAPIError) -> bool:
     """Tell errors of the surroundings (access, disk, missing file or schema) from errors of a statement."""
     code = error.orig.args[0] if error.orig is not None and error.orig.args else None
     if isinstance(code, int):
-        return code in (1044, 1045, 1049, 1021, 1146, 1290, 1836, 3024)
+        return code in (1044, 1045, 1049, 1021, 1290, 1836, 3024)
     text = str(error.orig)
-    return any(part in text for part in ("unable to open", "disk", "readonly", "no such table", "malformed"))
+    return any(part in text for part in ("unable to open", "disk", "readonly", "malformed"))
 
 
 def _forget_connections_after_fork(database: Database) -> None:

@@ -32,7 +32,7 @@ class Program:
         self, name: str, command: list[str], *, log: Path | None = None, env: dict[str, str] | None = None
     ) -> None:
         self.name, self.log = name, log
-        with log.open("wb") if log else nullcontext(subprocess.PIPE) as output:
+        with log.open("ab") if log else nullcontext(subprocess.PIPE) as output:
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -108,10 +108,12 @@ def start_server(host: str, port: int, log: Path) -> Program:
     """Start the production server, and return at once."""
     if find_spec("granian") is None:
         raise Failure("The package granian is missing: start with `make run`, or run `pip install '.[server]'`.")
+    # Granian takes addresses, people write names.
+    address = str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0])
     # The timeout, because granian waits for ever for processes that were still starting when it was asked to stop.
     command = [
         *(sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--no-access-log"),
-        *("--host", host, "--port", str(port), "--workers", str(_PROCESSES), "--blocking-threads", "1"),
+        *("--host", address, "--port", str(port), "--workers", str(_PROCESSES), "--blocking-threads", "1"),
         *("--workers-kill-timeout", str(_SECONDS_FOR_REQUESTS), "wsgi:application"),
     ]
     return Program("server", command, log=log)

@@ -37,6 +37,10 @@ def text(high: int, low: int = 0) -> list[Any]:
     return [*NO_TEXT, *CONTROL, "x" * (high + 1), "😀" * (high + 1), *([""] if low else [])]
 
 
+def lines(high: int) -> list[Any]:
+    return [value for value in text(high) if value != "a\nb"]
+
+
 def shorten(value: Any) -> str:
     return ascii(value)[:40]
 
@@ -146,7 +150,7 @@ BODIES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, list[Any]]]] = {
     ),
     ("POST", "/api/tasks/{claimed}/progress"): (
         {"worker_id": "w", "progress": 5},
-        {**WORKER, "progress": [*integer(0, 100), None], "message": text(1000)},
+        {**WORKER, "progress": [*integer(0, 100), None], "message": lines(1000)},
     ),
     ("POST", "/api/tasks/{claimed}/complete"): (
         {"worker_id": "w", "success": True},

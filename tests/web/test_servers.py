@@ -136,9 +136,17 @@ def test_a_wrong_setting_stops_the_start_with_its_name():
     done = subprocess.run(
         [sys.executable, "-c", "import wsgi"], cwd=ROOT, env=environment, capture_output=True, text=True
     )
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "TASKMANAGER_ATUH" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_gunicorn_gives_up_when_a_setting_is_wrong():
+    environment = {**_environment("sqlite:///x.db"), "TASKMANAGER_ATUH": "off"}
+    command = [sys.executable, "-m", *(part.format(port=find_free_port()) for part in SERVERS["gunicorn"])]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=20)
+    assert done.returncode != 0
+    assert "Unknown setting TASKMANAGER_ATUH" in done.stderr
 
 
 def test_starting_loads_nothing_that_a_claim_does_not_need():

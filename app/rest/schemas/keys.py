@@ -23,14 +23,14 @@ class NewKey(RequestSchema):
             "example": ["worker"],
         },
     )
-    expires_at = Instant("When it ceases to work; never by default.", allow_none=True)
+    expires_at = Instant("When it ceases to work; never by default.", "2099-12-31T00:00:00.000Z", allow_none=True)
 
 
 class KeyChange(RequestSchema):
     """What is to be changed of a key."""
 
     name = Name("What it is for.", "worker on host 8")
-    expires_at = Instant("When it ceases to work; null for never.", allow_none=True)
+    expires_at = Instant("When it ceases to work; null for never.", "2099-12-31T00:00:00.000Z", allow_none=True)
 
 
 class Key(AnswerSchema):

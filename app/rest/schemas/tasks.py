@@ -53,7 +53,7 @@ class NewTask(RequestSchema):
     )
     deadline_at = Instant(
         "No attempt begins after this instant: a task still waiting then fails with `deadline_passed`.",
-        "2026-12-23T12:00:00.000Z",
+        "2099-12-31T00:00:00.000Z",
         allow_none=True,
     )
     dedupe_key = Name(

@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 URL = urlsplit(os.environ.get("TM_URL", "http://127.0.0.1:8000"))
-HEADERS = {"Content-Type": "application/json", "Prefer": "return=minimal", "X-API-Key": os.environ.get("TM_KEY", "")}
+KEY = os.environ.get("TM_KEY", "").strip()
+HEADERS = {"Content-Type": "application/json", "Prefer": "return=minimal", "X-API-Key": KEY}
 WORKER_ID = os.environ.get("TM_WORKER_ID", f"{socket.gethostname()}-{os.getpid()}")
 REPORT_TRIES = 12  # Together with the waits between them about a minute.
 LOST = ("task_not_claimed", "claimed_by_another_worker", "lease_lost", "task_not_found")
@@ -54,7 +55,7 @@ def post(path: str, body: dict[str, Any], tries: int = 1) -> tuple[int, dict[str
             connection.close()
             if was_open:  # Servers close connections that were idle for some time: try a new one at once.
                 continue
-            problem = f"the server does not answer: {error}"
+            problem = f"{URL.geturl()} does not answer: {error}"
         failures += 1
         if failures >= tries:
             return 0, {"message": problem}, wait
@@ -96,6 +97,7 @@ class Task:
         except Permanent as error:
             return {"success": False, "error": str(error), "retryable": False}
         except Exception as error:
+            logging.exception("task %d: its handler failed", self.id)
             return {"success": False, "error": f"{type(error).__name__}: {error}".encode(errors="replace").decode()}
 
     def work(self) -> str:
@@ -121,29 +123,28 @@ class Task:
 
 def main() -> None:
     """Do one task after the other until a signal: the first lets the present task end, the second gives it back."""
-    stopping: list[bool] = []
-    failures = 0
+    stopping, failures = [False], 0
 
     def stop(*_: Any) -> None:
-        if stopping:
-            sys.exit(1)
-        stopping.append(True)
+        if stopping[0]:
+            sys.exit("Gave the task back.")
+        stopping[0] = True
+        logging.info("finishing the present task; a second signal gives it back")
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO, stream=sys.stdout)
-    logging.info("%s works on %s", WORKER_ID, ", ".join(handlers))
-    while not stopping:
+    logging.info("%s asks %s for %s", WORKER_ID, URL.geturl(), ", ".join(handlers))
+    while not stopping[0]:
         status, answer, wait = post("/claim", {"worker_id": WORKER_ID, "types": list(handlers)})
         failures = 0 if status == 200 or answer.get("code") == "no_available_tasks" else failures + 1
         if status == 200:
             task, wait = Task(answer["data"]), 0
             logging.info("task %d %s: %s", task.id, task.type, task.work())
         elif status in (401, 403):
-            sys.exit(f"The server refuses this worker: {answer['message']}")
+            sys.exit(f"{URL.geturl()} refuses the key in TM_KEY: {answer['message']}")
         elif failures:
             wait = max(wait, min(30, 2**failures) * random.uniform(0.5, 1))
             logging.warning("cannot claim, next try in %.0f s: %s", wait, answer["message"])
-        while wait > 0 and not stopping:
-            time.sleep(0.1)
-            wait -= 0.1
+        for _ in range(int(wait * 10)):
+            time.sleep(0 if stopping[0] else 0.1)
