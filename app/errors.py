@@ -93,6 +93,13 @@ class InvalidResult(Invalid):
     sentence = "Result validation failed"
 
 
+class InstantPassed(Invalid):
+    """An instant lies in the past, or before another one that it must follow; `details` names it."""
+
+    code = "instant_passed"
+    sentence = "An instant has passed"
+
+
 class InvalidCursor(Invalid):
     """The cursor was not made by this server; begin again without one."""
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import bindparam, insert, null, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.errors import Invalid, TaskTypeInactive, TryAgain
+from app.errors import InstantPassed, TaskTypeInactive, TryAgain
 from app.lifecycle import FINISHED, TaskStatus
 from app.queue.parameters import check_parameters, dedupe_hash
 from app.queue.task_types import TaskType, find_type
@@ -69,7 +69,8 @@ class NewTask:
 def create_task(tx: Transaction, new: NewTask) -> tuple[Row, bool]:
     """Create the task and return its row and False, or the equal task that is already there and True.
 
-    Raises TaskTypeNotFound, TaskTypeInactive, InvalidParameters, in this order.
+    Raises TaskTypeNotFound, TaskTypeInactive, InvalidParameters, in this order; InstantPassed for a deadline that
+    leaves no time for a start.
     """
     for try_ in range(_MAX_TRIES):
         task_type = find_type(tx, new.type_name, fresh=try_ > 0)
@@ -98,7 +99,7 @@ def _row(tx: Transaction, task_type: TaskType, new: NewTask) -> Row:
         available_at = tx.now + timedelta(seconds=new.delay_seconds)
     if new.deadline_at is not None and new.deadline_at <= max(available_at, tx.now):
         problem = "Must be later than now, and than the time from which the task is available."
-        raise Invalid(sentence=f"deadline_at: {problem}", details=[{"field": "deadline_at", "problem": problem}])
+        raise InstantPassed(sentence=f"deadline_at: {problem}", details=[{"field": "deadline_at", "problem": problem}])
     is_scheduled = available_at > tx.now
     if new.dedupe_key is None and policies.dedupe == "never":
         # Unique, so that a rerun after a lost answer finds the task instead of creating a second one.

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert, or_, select, update
 
-from app.errors import Invalid, KeyNotFound, LastAdminKey
+from app.errors import InstantPassed, KeyNotFound, LastAdminKey
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
 from app.storage.models import api_keys
@@ -76,10 +76,10 @@ def _load(row: Row | None) -> Key | None:
 
 
 def create_key(tx: Transaction, *, name: str, scopes: list[str], expires_at: datetime | None = None) -> tuple[str, Row]:
-    """Create a key and return it, this once, with its row; raises Invalid if it would be expired already."""
+    """Create a key and return it, this once, with its row; raises InstantPassed if it would be expired already."""
     if expires_at is not None and expires_at <= tx.now:
         problem = "Must be later than now."
-        raise Invalid(sentence=f"expires_at: {problem}", details=[{"field": "expires_at", "problem": problem}])
+        raise InstantPassed(sentence=f"expires_at: {problem}", details=[{"field": "expires_at", "problem": problem}])
     secret = PREFIX + secrets.token_urlsafe(32)
     ordered = [scope.value for scope in Scope if scope.value in scopes]
     values: dict[str, Any] = {

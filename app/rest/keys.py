@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from app.errors import KeyNotFound, LastAdminKey
+from app.errors import InstantPassed, KeyNotFound, LastAdminKey
 from app.queue.keys import Scope, change_key, create_key, list_keys, revoke_key
 from app.rest.contract import Answer, contract
 from app.rest.representations import show_key
@@ -23,6 +23,7 @@ TAG = "Keys"
     body=schemas.NewKey,
     answer=schemas.CreatedKey,
     messages={201: "API key created successfully"},
+    errors=(InstantPassed,),
 )
 def create_api_key(body: dict[str, Any]) -> Answer:
     """Create an API key; this answer is the only one that ever holds it."""

@@ -8,6 +8,7 @@ from flask import Blueprint, request
 
 from app.errors import (
     IdempotencyKeyReused,
+    InstantPassed,
     Invalid,
     InvalidCursor,
     InvalidParameters,
@@ -47,7 +48,7 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
     body=schemas.NewTask,
     answer=schemas.CreatedTask,
     messages=CREATED,
-    errors=(TaskTypeNotFound, TaskTypeInactive, InvalidParameters, IdempotencyKeyReused, TryAgain),
+    errors=(TaskTypeNotFound, TaskTypeInactive, InvalidParameters, InstantPassed, IdempotencyKeyReused, TryAgain),
     headers={
         "Idempotency-Key": "1 to 255 printable ASCII characters of your own, without spaces: a repeated request "
         "with them gets the first answer again."

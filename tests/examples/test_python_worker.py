@@ -53,6 +53,7 @@ def start_worker() -> Iterator[StartWorker]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             encoding="utf-8",
+            errors="replace",
         )
         started.append(worker)
         return worker
@@ -221,7 +222,7 @@ def test_a_refused_key_ends_the_worker_with_a_sentence(live_server: LiveServer, 
     worker = start_worker(live_server.url, "tm_wrong")
     output, _ = worker.communicate(timeout=SECONDS)
     assert worker.returncode == 1
-    assert "The server refuses this worker: API key refused" in output
+    assert "refuses the key in TM_KEY: API key refused" in output
     assert "Traceback" not in output
 
 

@@ -153,7 +153,7 @@ def test_a_claim_says_what_is_required(old: OldClient) -> None:
     assert shown["details"][0]["field"] == "task_type_id"
     shown = old.says(400, "worker_id is required", "POST", path, {})
     assert {detail["field"] for detail in shown["details"]} == {"worker_id", "task_type_id"}
-    shown = old.says(400, "task_type_id: Not a valid integer.", "POST", path, {"worker_id": "w", "task_type_id": "x"})
+    shown = old.says(400, "task_type_id: Not a valid integer", "POST", path, {"worker_id": "w", "task_type_id": "x"})
     assert len(shown["details"]) == 1
     body = {"worker_id": "w", "type_pattern": "%", "sort_by": "name"}
     sentence = "Invalid sort_by field. Allowed values: created_at, priority, id, attempts"

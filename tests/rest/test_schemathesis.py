@@ -24,7 +24,14 @@ CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 # old clients get 400 for the state of a task (api.md), parameters must fit their type's schema, a schema must be
 # a valid one, and a cursor must have come from this server.
 NOT_OF_THE_FORM = {
-    *("task_not_claimed", "task_type_inactive", "invalid_parameters", "invalid_result", "invalid_schema"),
+    *(
+        "task_not_claimed",
+        "task_type_inactive",
+        "invalid_parameters",
+        "invalid_result",
+        "invalid_schema",
+        "instant_passed",
+    ),
     "invalid_cursor",
 }
 api = schemathesis.openapi.from_dict(document(), config=SchemathesisConfig.from_path(CONFIGURATION))

@@ -101,7 +101,6 @@ def test_the_last_admin_key_is_kept(installed: Project):
         ("dance",),
         ("keys",),
         ("keys", "create", "--name", "x"),
-        ("keys", "create", "--scope", "read"),
         ("keys", "create", "--name", " ", "--scope", "read"),
         ("keys", "create", "--name", "x" * 256, "--scope", "read"),
         ("keys", "create", "--name", "a\nb", "--scope", "read"),

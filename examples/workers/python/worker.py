@@ -79,8 +79,7 @@ class Task:
 
     def _report(self, what: str, tries: int = 1, **body: Any) -> tuple[int, dict[str, Any]]:
         status, answer, _ = post(f"/{self.id}/{what}", self._holder | body, tries)
-        if answer.get("code") in LOST or answer.get("data", {}).get("cancelled"):
-            self.cancelled = True
+        self.cancelled |= answer.get("code") in LOST or answer.get("data", {}).get("cancelled", False)
         return status, answer
 
     def _beat(self, finished: threading.Event) -> None:
