@@ -21,20 +21,23 @@ class Cache:
 
     def get(self, key: Hashable, load: Callable[[], T | None]) -> T | None:
         """Return the kept value of `key`, or load and keep it; None is never kept."""
-        now = self._clock()
+        kept: T | None = self.peek(key)
+        if kept is not None:
+            return kept
         # What was being loaded when everything was forgotten is kept in the old dict, where nobody finds it.
-        values = self._values
-        found = values.get(key)
-        if found is not None and found[0] > now:
-            value: T = found[1]
-            return value
+        values, until = self._values, self._clock() + self._seconds
         loaded = load()
         if loaded is not None and self._seconds > 0:
             if len(values) >= self._size:
                 self.clear()
                 values = self._values
-            values[key] = (now + self._seconds, loaded)
+            values[key] = (until, loaded)
         return loaded
+
+    def peek(self, key: Hashable) -> Any:
+        """Return the kept value of `key`, or None."""
+        found = self._values.get(key)
+        return found[1] if found is not None and found[0] > self._clock() else None
 
     def clear(self) -> None:
         """Forget everything, so that a change made here is seen here at once."""

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from flask import g, request
 
-from app.queue.keys import EVERYBODY, Key, Scope, find_key
+from app.queue.keys import EVERYBODY, Key, Scope, find_kept_key, find_key
 from app.web.current import database, settings
 from app.web.errors import KeyRefused, KeyRequired, ScopeMissing
 
@@ -16,7 +16,8 @@ def require(scope: Scope) -> Key:
     key = EVERYBODY
     if settings().auth:
         secret = _given_key()
-        key = database().read(lambda tx: _usable(find_key(tx, secret), tx.now))
+        kept = find_kept_key(database().cache, secret)
+        key = kept or database().read(lambda tx: _usable(find_key(tx, secret), tx.now))
         if not key.may(scope):
             raise ScopeMissing(f"This needs a key with the scope `{scope.value}`.")
     g.key = key
