@@ -2,13 +2,21 @@
 
 import json
 import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from app.settings import PREFIX, ROOT
 from tests.support.contract_check import document
+from tests.support.ports import find_free_port
 from tests.support.server import LiveServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.parametrize("database_kind", ["sqlite"])]
@@ -142,3 +150,28 @@ def test_without_a_key_the_page_shows_why(docs: Docs) -> None:
     docs.driver.refresh()
     status, answer = docs.try_out("claim_task")
     assert (status, answer["code"]) == ("401", "key_required")
+
+
+def test_below_a_prefix_the_page_asks_below_the_prefix_too(browser: Any, prepared_url: str, tmp_path: Path) -> None:
+    port = find_free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    command = ["-m", "waitress", "--listen", f"127.0.0.1:{port}", "--url-prefix", "/some/where", "wsgi:application"]
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**environment, f"{PREFIX}DATABASE_URL": prepared_url},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        end = time.monotonic() + SECONDS_TO_WAIT
+        while time.monotonic() < end:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.1)
+        server = LiveServer(f"http://127.0.0.1:{port}/some/where", "", process, tmp_path / "log")
+        status, answer = Docs(browser, server).try_out("get_health")
+        assert (status, answer["data"]["status"]) == ("200", "healthy")
+    finally:
+        process.terminate()
+        process.wait(SECONDS_TO_WAIT)

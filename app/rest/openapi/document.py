@@ -45,7 +45,7 @@ def build_document(app: Flask) -> dict[str, Any]:
         openapi_version="3.1.0",
         plugins=[plugin],
         info={"description": _ABOUT, "license": {"name": "MIT", "identifier": "MIT"}},
-        servers=[{"url": "/"}],
+        servers=[{"url": ".."}],
         tags=[{"name": name, "description": text} for name, text in _TAGS.items()],
     )
     assert plugin.converter is not None
