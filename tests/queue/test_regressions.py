@@ -17,7 +17,7 @@ from app.queue.create import NewTask, create_task
 from app.queue.due import SLICE, do_what_is_due
 from app.queue.fail import fail_task
 from app.queue.idempotency import RepeatableRequest, answer_once
-from app.queue.keys import create_key, has_admin_key, revoke_key
+from app.queue.keys import create_key, find_key, has_admin_key, list_keys, revoke_key
 from app.queue.release import release_task
 from app.queue.task_types import change_type, find_type, read_type
 from app.queue.tasks import list_tasks, read_page, read_task
@@ -375,3 +375,13 @@ def test_a_held_limit_does_not_hold_up_other_types(queue, open_database, databas
         assert queue.must_claim(limited, free)["id"] == wanted["id"]
         assert time.monotonic() - began < 3
         connection.exec_driver_sql("ROLLBACK")
+
+
+def test_a_key_whose_commit_was_not_answered_is_made_once(queue, rerun_once, database_kind):
+    if database_kind == "sqlite":
+        pytest.skip("SQLite is a library: an answer cannot be lost")
+    lost = rerun_once("COMMIT")
+    secret, row = queue.database.write(lambda tx: create_key(tx, name="k", scopes=["read"]))
+    assert lost
+    assert [key["id"] for key in queue.do(list_keys)] == [row["id"]]
+    assert queue.do(find_key, secret) is not None

@@ -21,7 +21,7 @@ from tests.support.client import Client
 MAX_ID = 2**63 - 1
 YEAR = 366 * 86400
 LEAKS = ("sqlite", "sqlalchemy", "pymysql", "mysql", "mariadb", "SELECT ", "INSERT", "UPDATE ", "Traceback", ".py")
-LEAKS += ("Error:", "Exception", "sys.", "/work/", "/tmp/", "site-packages", "marshmallow", "werkzeug", "charmap")
+LEAKS += ("Error:", "Exception", "sys.", "/srv/", "/tmp/", "site-packages", "marshmallow", "werkzeug", "charmap")
 CHECKSUM = {
     "type": "object",
     "properties": {"path": {"type": "string"}, "n": {"type": "integer"}},
@@ -761,7 +761,7 @@ def test_an_unforeseen_error_is_a_bare_500_that_says_nothing(
     app: Flask, client: Client, monkeypatch: Any, caplog: Any
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise RuntimeError("SELECT secret FROM /work/main/app.py")
+        raise RuntimeError("SELECT secret FROM /srv/app.py")
 
     monkeypatch.setattr("app.rest.keys.list_keys", fail)
     answer = client.get("/api/keys", headers={"X-Request-ID": "find-me"})
