@@ -1,26 +1,28 @@
-"""Claim: give a pending task to a worker, under a lease."""
+"""Claim: which task a worker gets; how it is taken is in take.py."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, bindparam, null, select, update
+from sqlalchemy import Select, bindparam, select
 
 from app.lifecycle import TaskStatus
 from app.queue.expire import expire_waiting
-from app.queue.leases import make_token
-from app.queue.limits import count_claim, lock_limits
+from app.queue.take import (
+    ClaimOrder,
+    LimitReached,
+    find_own_claim,
+    is_overdue,
+    take_by_id,
+    take_in_transaction,
+    take_seen,
+)
 from app.queue.task_types import TaskType, find_types
-from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
-from app.storage.dialects.base import WITHOUT_WAITING
 from app.storage.models import task_types, tasks
 
 SORTABLE = ("created_at", "priority", "id", "attempts")
 
 _PENDING = int(TaskStatus.PENDING)
-_CLAIMED = int(TaskStatus.CLAIMED)
 _IN_ORDER = (tasks.c.claim_rank, tasks.c.id)
 # Without the hint MariaDB now and then scans the primary key of a freshly filled table.
 _INDEX = "FORCE INDEX (ix_tasks_claim)"
@@ -43,7 +45,6 @@ _HEADS = (
     .order_by(*_IN_ORDER)
     .limit(_OVERDUE_SLICE)
 )
-_BY_ID = select(tasks).where(tasks.c.id == bindparam("task_id"), tasks.c.status == _PENDING)
 # For each type its first task, through the index; then the types in the order of these.
 _first = (
     _claimable(tasks.c.id).where(tasks.c.type_id == task_types.c.id).order_by(*_IN_ORDER).limit(1).scalar_subquery()
@@ -55,45 +56,6 @@ _TYPES_IN_ORDER = (
     .where(task_types.c.id.in_(bindparam("type_ids", expanding=True)))
     .order_by(_head.c.claim_rank, _head.c.id)
 )
-_TAKE = (
-    update(tasks)
-    # Claimed and failed by somebody else meanwhile, it would be pending again, but not as it was seen.
-    .where(
-        tasks.c.id == bindparam("task_id"),
-        tasks.c.status == _PENDING,
-        tasks.c.attempts == bindparam("seen_attempts"),
-    )
-    .values(
-        status=_CLAIMED,
-        claimed_by=bindparam("worker"),
-        claimed_at=bindparam("at", type_=Instant),
-        lease_token=bindparam("token"),
-        due_at=bindparam("lease_ends", type_=Instant),
-        attempt_ends_at=bindparam("attempt_ends", type_=Instant),
-        attempts=tasks.c.attempts + 1,
-        progress=0,
-        progress_message=null(),
-        updated_at=bindparam("at", type_=Instant),
-    )
-)
-_TAKE_WITHOUT_WAITING = _TAKE.execution_options(**{WITHOUT_WAITING: True})
-_ALREADY_CLAIMED = select(tasks).where(
-    tasks.c.type_id == bindparam("type_id"), tasks.c.status == _CLAIMED, tasks.c.lease_token == bindparam("token")
-)
-
-
-class _LimitReached(Exception):
-    """The type may not be claimed from now, whatever its tasks."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimOrder:
-    """What a worker asks for; without `sort_by`: highest priority first, within it the oldest."""
-
-    worker_id: str
-    lease_seconds: int | None = None
-    sort_by: str | None = None
-    descending: bool = False
 
 
 def claim_task(tx: Transaction, type_ids: Sequence[int], order: ClaimOrder) -> Row | None:
@@ -105,7 +67,7 @@ def claim_task(tx: Transaction, type_ids: Sequence[int], order: ClaimOrder) -> R
     open_types = {type_id: task_type for type_id, task_type in types.items() if not task_type.is_paused}
     if not open_types:
         return None
-    if tx.is_rerun and (own := _find_own_claim(tx, open_types, order)) is not None:
+    if tx.is_rerun and (own := find_own_claim(tx, open_types, order)) is not None:
         return own
     if order.sort_by is not None:
         return _claim_candidate(tx, open_types, order)
@@ -128,22 +90,22 @@ def _claim_of_type(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> R
         task = tx.one(_HEAD, {"type_id": task_type.id})
         if task is None:
             return None
-        if not _is_overdue(tx, task):
+        if not is_overdue(tx, task):
             return _take_head(tx, task_type, order, task)
         heads = tx.all(_HEADS, {"type_id": task_type.id})
-        expire_waiting(tx, [head["id"] for head in heads if _is_overdue(tx, head)])
+        expire_waiting(tx, [head["id"] for head in heads if is_overdue(tx, head)])
     return None
 
 
 def _take_head(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Row) -> Row | None:
     if not task_type.is_limited and tx.misses_locked_rows:
-        claim = _claim_values(tx, task_type, order)
-        if tx.changes(_TAKE_WITHOUT_WAITING, _take_parameters(task, claim)):
-            return _claimed(task, task_type, claim)
+        taken = take_seen(tx, task_type, order, task)
+        if taken is not None:
+            return taken
     if tx.skips_locked_rows or task_type.is_limited:
         try:
-            return _take_in_transaction(tx, task_type, order, _HEAD, {"type_id": task_type.id})
-        except _LimitReached:
+            return take_in_transaction(tx, task_type, order, _HEAD, {"type_id": task_type.id})
+        except LimitReached:
             return None
     return _claim_candidate(tx, {task_type.id: task_type}, order)
 
@@ -164,8 +126,8 @@ def _claim_candidate(tx: Transaction, types: dict[int, TaskType], order: ClaimOr
         for candidate in candidates:
             tried.append(candidate["id"])
             try:
-                claimed = _take_candidate(tx, types[candidate["type_id"]], order, {"task_id": candidate["id"]})
-            except _LimitReached:
+                claimed = take_by_id(tx, types[candidate["type_id"]], order, candidate["id"])
+            except LimitReached:
                 # Ask again without this type, which may fill the whole page.
                 del open_types[candidate["type_id"]]
                 break
@@ -184,88 +146,3 @@ def _columns_of(order: ClaimOrder) -> tuple[Any, ...]:
         column.desc() if is_column_descending else column,
         tasks.c.id.desc() if order.descending else tasks.c.id,
     )
-
-
-def _take_candidate(tx: Transaction, task_type: TaskType, order: ClaimOrder, parameters: Row) -> Row | None:
-    if tx.skips_locked_rows or task_type.is_limited:
-        return _take_in_transaction(tx, task_type, order, _BY_ID, parameters)
-    task = tx.one(_BY_ID, parameters)
-    if task is None or _is_overdue(tx, task):
-        return None
-    claim = _claim_values(tx, task_type, order)
-    is_taken = tx.changes(_TAKE_WITHOUT_WAITING, _take_parameters(task, claim))
-    return _claimed(task, task_type, claim) if is_taken else None
-
-
-def _take_in_transaction(
-    tx: Transaction, task_type: TaskType, order: ClaimOrder, which: Select[Any], parameters: Row
-) -> Row | None:
-    locking = which.with_for_update(skip_locked=tx.skips_locked_rows)
-    with tx.atomic():
-        recent: list[int] | None = []
-        if task_type.is_limited and (recent := lock_limits(tx, task_type)) is None:
-            raise _LimitReached
-        for _ in range(_CANDIDATES):
-            task = tx.one(locking, parameters)
-            if task is None:
-                return None
-            if _is_overdue(tx, task):
-                expire_waiting(tx, [task["id"]])
-                continue
-            claim = _claim_values(tx, task_type, order)
-            tx.execute(_TAKE, _take_parameters(task, claim))
-            count_claim(tx, task_type, recent or [])
-            return _claimed(task, task_type, claim)
-    return None
-
-
-def _take_parameters(task: Row, claim: Row) -> Row:
-    return {"task_id": task["id"], "seen_attempts": task["attempts"], **claim}
-
-
-def _is_overdue(tx: Transaction, task: Row) -> bool:
-    return task["due_at"] is not None and task["due_at"] <= tx.now
-
-
-def _claim_values(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> Row:
-    seconds = order.lease_seconds or task_type.policies.lease_seconds
-    lease_ends = tx.now + timedelta(seconds=seconds)
-    attempt_ends = None
-    if task_type.policies.attempt_timeout_seconds is not None:
-        attempt_ends = tx.now + timedelta(seconds=task_type.policies.attempt_timeout_seconds)
-        lease_ends = min(lease_ends, attempt_ends)
-    return {
-        "worker": order.worker_id,
-        "at": tx.now,
-        "token": make_token(task_type.id, seconds, tx.nonce),
-        "lease_ends": lease_ends,
-        "attempt_ends": attempt_ends,
-    }
-
-
-def _claimed(task: Row, task_type: TaskType, claim: Row) -> Row:
-    """Return the row as it is after the claim, without reading it again."""
-    return {
-        **task,
-        "type": task_type.name,
-        "status": _CLAIMED,
-        "claimed_by": claim["worker"],
-        "claimed_at": claim["at"],
-        "lease_token": claim["token"],
-        "due_at": claim["lease_ends"],
-        "attempt_ends_at": claim["attempt_ends"],
-        "attempts": task["attempts"] + 1,
-        "progress": 0,
-        "progress_message": None,
-        "updated_at": claim["at"],
-    }
-
-
-def _find_own_claim(tx: Transaction, types: dict[int, TaskType], order: ClaimOrder) -> Row | None:
-    """Return the task that this very claim took before its answer was lost."""
-    for task_type in types.values():
-        token = _claim_values(tx, task_type, order)["token"]
-        task = tx.one(_ALREADY_CLAIMED, {"type_id": task_type.id, "token": token})
-        if task is not None:
-            return {**task, "type": task_type.name}
-    return None

@@ -16,12 +16,13 @@ from app.errors import (
     TryAgain,
 )
 from app.lifecycle import TaskStatus
-from app.queue.claim import ClaimOrder, claim_task
+from app.queue.claim import claim_task
 from app.queue.complete import complete_task
 from app.queue.fail import fail_task
 from app.queue.heartbeat import beat, report_progress
 from app.queue.keys import Scope
 from app.queue.release import release_task
+from app.queue.take import ClaimOrder
 from app.queue.task_types import find_type, find_type_by_id, find_type_ids
 from app.queue.tasks import read_task
 from app.rest.contract import Answer, contract

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from app.lifecycle import TaskStatus
-from app.queue.claim import ClaimOrder, claim_task
+from app.queue.claim import claim_task
+from app.queue.take import ClaimOrder
 from app.queue.tasks import read_task
 from tests.support.factories import Queue
 

@@ -9,7 +9,8 @@ import time
 import pytest
 from sqlalchemy import event
 
-from app.queue.claim import ClaimOrder, claim_task
+from app.queue.claim import claim_task
+from app.queue.take import ClaimOrder
 from app.storage.database import Database
 from tests.support.factories import Queue
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 from app.policies import Policies
-from app.queue.claim import ClaimOrder, claim_task
+from app.queue.claim import claim_task
 from app.queue.create import NewTask, create_task
+from app.queue.take import ClaimOrder
 from app.queue.task_types import register_type
 from app.storage.database import Database, Row
 

@@ -1,0 +1,157 @@
+"""Take: make one pending task the worker's, by a guarded update or in a transaction that skips what others hold."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Select, bindparam, null, select, update
+
+from app.lifecycle import TaskStatus
+from app.queue.expire import expire_waiting
+from app.queue.leases import make_token
+from app.queue.limits import count_claim, lock_limits
+from app.queue.task_types import TaskType
+from app.storage.columns import Instant
+from app.storage.database import Row, Transaction
+from app.storage.dialects.base import WITHOUT_WAITING
+from app.storage.models import tasks
+
+_PENDING = int(TaskStatus.PENDING)
+_CLAIMED = int(TaskStatus.CLAIMED)
+# How many overdue tasks one transaction gives up on its way to the first good one.
+_MAX_OVERDUE = 50
+
+_BY_ID = select(tasks).where(tasks.c.id == bindparam("task_id"), tasks.c.status == _PENDING)
+_TAKE = (
+    update(tasks)
+    # Claimed and failed by somebody else meanwhile, it would be pending again, but not as it was seen.
+    .where(
+        tasks.c.id == bindparam("task_id"),
+        tasks.c.status == _PENDING,
+        tasks.c.attempts == bindparam("seen_attempts"),
+    )
+    .values(
+        status=_CLAIMED,
+        claimed_by=bindparam("worker"),
+        claimed_at=bindparam("at", type_=Instant),
+        lease_token=bindparam("token"),
+        due_at=bindparam("lease_ends", type_=Instant),
+        attempt_ends_at=bindparam("attempt_ends", type_=Instant),
+        attempts=tasks.c.attempts + 1,
+        progress=0,
+        progress_message=null(),
+        updated_at=bindparam("at", type_=Instant),
+    )
+)
+_TAKE_WITHOUT_WAITING = _TAKE.execution_options(**{WITHOUT_WAITING: True})
+_ALREADY_CLAIMED = select(tasks).where(
+    tasks.c.type_id == bindparam("type_id"), tasks.c.status == _CLAIMED, tasks.c.lease_token == bindparam("token")
+)
+
+
+class LimitReached(Exception):
+    """The type may not be claimed from now, whatever its tasks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimOrder:
+    """What a worker asks for; without `sort_by`: highest priority first, within it the oldest."""
+
+    worker_id: str
+    lease_seconds: int | None = None
+    sort_by: str | None = None
+    descending: bool = False
+
+
+def take_seen(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Row) -> Row | None:
+    """Take the task as it was read, without waiting, or return None if somebody else was faster or holds it."""
+    claim = _claim_values(tx, task_type, order)
+    is_taken = tx.changes(_TAKE_WITHOUT_WAITING, _take_parameters(task, claim))
+    return _claimed(task, task_type, claim) if is_taken else None
+
+
+def take_by_id(tx: Transaction, task_type: TaskType, order: ClaimOrder, task_id: int) -> Row | None:
+    """Take this task if it is still claimable and nobody holds it; raises LimitReached."""
+    parameters = {"task_id": task_id}
+    if tx.skips_locked_rows or task_type.is_limited:
+        return take_in_transaction(tx, task_type, order, _BY_ID, parameters)
+    task = tx.one(_BY_ID, parameters)
+    if task is None or is_overdue(tx, task):
+        return None
+    return take_seen(tx, task_type, order, task)
+
+
+def take_in_transaction(
+    tx: Transaction, task_type: TaskType, order: ClaimOrder, which: Select[Any], parameters: Row
+) -> Row | None:
+    """Take the first task that `which` finds and nobody holds, within the type's limits; raises LimitReached."""
+    locking = which.with_for_update(skip_locked=tx.skips_locked_rows)
+    with tx.atomic():
+        recent: list[int] | None = []
+        if task_type.is_limited and (recent := lock_limits(tx, task_type)) is None:
+            raise LimitReached
+        for _ in range(_MAX_OVERDUE):
+            task = tx.one(locking, parameters)
+            if task is None:
+                return None
+            if is_overdue(tx, task):
+                expire_waiting(tx, [task["id"]])
+                continue
+            claim = _claim_values(tx, task_type, order)
+            tx.execute(_TAKE, _take_parameters(task, claim))
+            count_claim(tx, task_type, recent or [])
+            return _claimed(task, task_type, claim)
+    return None
+
+
+def _take_parameters(task: Row, claim: Row) -> Row:
+    return {"task_id": task["id"], "seen_attempts": task["attempts"], **claim}
+
+
+def is_overdue(tx: Transaction, task: Row) -> bool:
+    """Tell whether the pending task should have been started by now, and must be given up instead."""
+    return task["due_at"] is not None and task["due_at"] <= tx.now
+
+
+def _claim_values(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> Row:
+    seconds = order.lease_seconds or task_type.policies.lease_seconds
+    lease_ends = tx.now + timedelta(seconds=seconds)
+    attempt_ends = None
+    if task_type.policies.attempt_timeout_seconds is not None:
+        attempt_ends = tx.now + timedelta(seconds=task_type.policies.attempt_timeout_seconds)
+        lease_ends = min(lease_ends, attempt_ends)
+    return {
+        "worker": order.worker_id,
+        "at": tx.now,
+        "token": make_token(task_type.id, seconds, tx.nonce),
+        "lease_ends": lease_ends,
+        "attempt_ends": attempt_ends,
+    }
+
+
+def _claimed(task: Row, task_type: TaskType, claim: Row) -> Row:
+    """Return the row as it is after the claim, without reading it again."""
+    return {
+        **task,
+        "type": task_type.name,
+        "status": _CLAIMED,
+        "claimed_by": claim["worker"],
+        "claimed_at": claim["at"],
+        "lease_token": claim["token"],
+        "due_at": claim["lease_ends"],
+        "attempt_ends_at": claim["attempt_ends"],
+        "attempts": task["attempts"] + 1,
+        "progress": 0,
+        "progress_message": None,
+        "updated_at": claim["at"],
+    }
+
+
+def find_own_claim(tx: Transaction, types: dict[int, TaskType], order: ClaimOrder) -> Row | None:
+    """Return the task that this very claim took before its answer was lost."""
+    for task_type in types.values():
+        token = _claim_values(tx, task_type, order)["token"]
+        task = tx.one(_ALREADY_CLAIMED, {"type_id": task_type.id, "token": token})
+        if task is not None:
+            return {**task, "type": task_type.name}
+    return None
