@@ -35,20 +35,44 @@ class FailureReason:
     NOT_RETRYABLE = "not_retryable"
     DEADLINE_PASSED = "deadline_passed"
     LEASE_EXPIRED = "lease_expired"
+    DEPENDENCY_FAILED = "dependency_failed"
 
 
 FINISHED = (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED)
 
+# What waits, for other tasks or for the line of its concurrency key.
+WAITING = (TaskStatus.BLOCKED, TaskStatus.SCHEDULED, TaskStatus.PENDING)
+
 # An expired attempt leaves its token in the row, so that its worker may still complete the task until somebody
-# else claims it: that is why a pending task, and a dead letter that died of time, may become completed.
+# else claims it: that is why a waiting task, and a dead letter that died of time, may become completed.
+# A person may requeue what has failed or was cancelled.
+_REQUEUED = frozenset({TaskStatus.BLOCKED, TaskStatus.PENDING})
 TRANSITIONS: dict[TaskStatus, frozenset[TaskStatus]] = {
-    TaskStatus.BLOCKED: frozenset({TaskStatus.PENDING, TaskStatus.CANCELLED, TaskStatus.FAILED}),
-    TaskStatus.SCHEDULED: frozenset({TaskStatus.PENDING, TaskStatus.CANCELLED, TaskStatus.FAILED}),
-    TaskStatus.PENDING: frozenset({TaskStatus.CLAIMED, TaskStatus.COMPLETED, TaskStatus.CANCELLED, TaskStatus.FAILED}),
+    TaskStatus.BLOCKED: frozenset(
+        {TaskStatus.SCHEDULED, TaskStatus.PENDING, TaskStatus.COMPLETED, TaskStatus.CANCELLED, TaskStatus.FAILED}
+    ),
+    TaskStatus.SCHEDULED: frozenset({TaskStatus.BLOCKED, TaskStatus.PENDING, TaskStatus.CANCELLED, TaskStatus.FAILED}),
+    TaskStatus.PENDING: frozenset(
+        {
+            TaskStatus.BLOCKED,
+            TaskStatus.SCHEDULED,
+            TaskStatus.CLAIMED,
+            TaskStatus.COMPLETED,
+            TaskStatus.CANCELLED,
+            TaskStatus.FAILED,
+        }
+    ),
     TaskStatus.CLAIMED: frozenset(
-        {TaskStatus.COMPLETED, TaskStatus.SCHEDULED, TaskStatus.PENDING, TaskStatus.FAILED, TaskStatus.CANCELLED}
+        {
+            TaskStatus.BLOCKED,
+            TaskStatus.COMPLETED,
+            TaskStatus.SCHEDULED,
+            TaskStatus.PENDING,
+            TaskStatus.FAILED,
+            TaskStatus.CANCELLED,
+        }
     ),
     TaskStatus.COMPLETED: frozenset(),
-    TaskStatus.FAILED: frozenset({TaskStatus.COMPLETED}),
-    TaskStatus.CANCELLED: frozenset(),
+    TaskStatus.FAILED: frozenset({TaskStatus.COMPLETED}) | _REQUEUED,
+    TaskStatus.CANCELLED: _REQUEUED,
 }

@@ -4,12 +4,18 @@ Settings, the `task_types` table, the API's schemas and the documentation are al
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 _YEAR = 366 * 86400
 RETRY_BACKOFFS = ("fixed", "linear", "exponential")
 DEDUPES = ("never", "unfinished", "forever")
+ON_DUPLICATE = ("return", "reject", "replace")
+CLAIM_ORDERS = ("priority", "deadline")
+KEY_ORDERS = ("priority", "round_robin")
+MAX_NAMES = 50
+MAX_NAME = 255
 _RATE = re.compile(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,4})", re.ASCII)
 
 
@@ -32,6 +38,9 @@ class Policies:
     retry_jitter: float = _policy(
         0.1, "Share of the delay by which it is randomly changed, so that retries spread out.", low=0, high=1
     )
+    retry_for_seconds: int | None = _policy(
+        None, "No further attempt is made when so much time has passed since the first one began.", low=1, high=_YEAR
+    )
     lease_seconds: int = _policy(300, "How long a claim lasts without a heartbeat.", low=1, high=7 * 86400)
     attempt_timeout_seconds: int | None = _policy(
         None, "The longest that one attempt may take, heartbeats or not.", low=1, high=_YEAR
@@ -47,11 +56,46 @@ class Policies:
     dedupe_window_seconds: int | None = _policy(
         None, "Equal tasks count as duplicates only when created within this time.", low=1, high=_YEAR
     )
+    dedupe_on: Sequence[str] | None = _policy(
+        None, "Compare only these parameters, by name, and not all of them.", names=True
+    )
+    on_duplicate: str = _policy(
+        "return",
+        "What creating an equal task does: return the one that is there, be rejected (409), or replace the parameters, "
+        "priority and times of one that still waits.",
+        choices=ON_DUPLICATE,
+        added_in="0002",
+    )
+    claim_order: str = _policy(
+        "priority",
+        "Which task is claimed first: the one of the highest priority, or the one with the earliest deadline.",
+        choices=CLAIM_ORDERS,
+        added_in="0002",
+    )
+    priority_aging_seconds: int | None = _policy(
+        None,
+        "Waiting so long counts as much as one point of priority, so that no task waits for ever behind others of "
+        "higher priority.",
+        low=1,
+        high=_YEAR,
+    )
     max_concurrency: int | None = _policy(
         None, "How many tasks of the type may be claimed at the same time.", low=1, high=1_000_000
     )
     rate_limit: str | None = _policy(
         None, "`N/M`: at most N claims in any M seconds (N up to 9999, M up to 99999).", pattern=_RATE
+    )
+    key_max_concurrency: int | None = _policy(
+        None, "How many tasks with the same `concurrency_key` may be claimed at the same time.", low=1, high=1_000_000
+    )
+    key_rate_limit: str | None = _policy(
+        None, "`N/M`: at most N claims of tasks with the same `concurrency_key` in any M seconds.", pattern=_RATE
+    )
+    key_order: str = _policy(
+        "priority",
+        "Whose turn it is among tasks with different `concurrency_key`s: that of the claim order, or each key in turn.",
+        choices=KEY_ORDERS,
+        added_in="0002",
     )
     retention_seconds: int = _policy(30 * 86400, "Finished tasks are removed after this time.", low=0, high=10 * _YEAR)
 
@@ -67,6 +111,14 @@ def parse_rate(rate: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def check_names(names: Sequence[str]) -> None:
+    """Raise ValueError unless these are different, not empty texts of bounded number and length."""
+    if not 1 <= len(names) <= MAX_NAMES:
+        raise ValueError(f"must be 1 to {MAX_NAMES} names")
+    if len(set(names)) < len(names) or not all(1 <= len(name) <= MAX_NAME for name in names):
+        raise ValueError(f"must be different names of 1 to {MAX_NAME} characters")
+
+
 def check_policy(name: str, value: Any) -> None:
     """Raise ValueError, with what is expected, if `value` is not allowed for the policy `name`."""
     policy = POLICIES[name]
@@ -80,5 +132,7 @@ def check_policy(name: str, value: Any) -> None:
             raise ValueError(f"must be one of: {', '.join(bounds['choices'])}")
     elif "pattern" in bounds:
         parse_rate(value)
+    elif "names" in bounds:
+        check_names(value)
     elif not bounds["low"] <= value <= bounds["high"]:
         raise ValueError(f"must be from {bounds['low']} to {bounds['high']}")

@@ -104,6 +104,8 @@ def parse_policy(name: str, text: str) -> Any:
     value: Any = text
     if text.lower() in ("", "none") and policy.default is None:
         value = None
+    elif "names" in policy.metadata:
+        value = [name.strip() for name in text.split(",")]
     elif "low" in policy.metadata:
         value = float(text) if isinstance(policy.default, float) else int(text)
     check_policy(name, value)

@@ -20,7 +20,7 @@ from app.queue.task_types import TaskType, find_types
 from app.storage.database import Row, Transaction
 from app.storage.models import task_types, tasks
 
-SORTABLE = ("created_at", "priority", "id", "attempts")
+SORTABLE = ("created_at", "priority", "id", "attempts", "deadline_at")
 
 _PENDING = int(TaskStatus.PENDING)
 _IN_ORDER = (tasks.c.claim_rank, tasks.c.id)
@@ -139,10 +139,7 @@ def _claim_candidate(tx: Transaction, types: dict[int, TaskType], order: ClaimOr
 def _columns_of(order: ClaimOrder) -> tuple[Any, ...]:
     if order.sort_by is None:
         return _IN_ORDER
-    column: Any = tasks.c.claim_rank if order.sort_by == "priority" else tasks.c[order.sort_by]
-    # The rank is the negated priority, so its direction is turned round; ties go by id in the caller's direction.
-    is_column_descending = order.descending != (order.sort_by == "priority")
-    return (
-        column.desc() if is_column_descending else column,
-        tasks.c.id.desc() if order.descending else tasks.c.id,
-    )
+    column = tasks.c[order.sort_by]
+    directed = (column.desc(), tasks.c.id.desc()) if order.descending else (column, tasks.c.id)
+    # What has no deadline comes last, in either direction.
+    return (tasks.c.deadline_at.is_(None), *directed) if order.sort_by == "deadline_at" else directed

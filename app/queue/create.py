@@ -10,12 +10,14 @@ from sqlalchemy.exc import IntegrityError
 from app.errors import InstantPassed, TaskTypeInactive, TryAgain
 from app.lifecycle import FINISHED, TaskStatus
 from app.queue.parameters import check_parameters, dedupe_hash
+from app.queue.ranks import claim_rank
 from app.queue.task_types import TaskType, find_type
 from app.storage.database import Row, Transaction
 from app.storage.models import task_types, tasks
 
 _COLUMNS = (
     "status",
+    "priority",
     "claim_rank",
     "due_at",
     "params",
@@ -29,6 +31,8 @@ _COLUMNS = (
     "dedupe_key",
     "dedupe_hash",
     "parent_task_id",
+    "has_followers",
+    "extras",
 )
 # The type's id is looked up together with the revision under which the task was checked; if that has changed, the id
 # is NULL and the insert fails. Not INSERT … SELECT: that takes InnoDB's table-wide lock for ids.
@@ -108,7 +112,10 @@ def _row(tx: Transaction, task_type: TaskType, new: NewTask) -> Row:
         hashed = dedupe_hash(task_type.id, new.params, new.dedupe_key)
     return {
         "status": int(TaskStatus.SCHEDULED if is_scheduled else TaskStatus.PENDING),
-        "claim_rank": -new.priority,
+        "priority": new.priority,
+        "claim_rank": claim_rank(
+            policies, priority=new.priority, available_at=available_at, deadline_at=new.deadline_at
+        ),
         "due_at": available_at if is_scheduled else first_alarm(task_type, tx.now, new.deadline_at),
         "params": new.params,
         "progress": 0,
@@ -121,6 +128,8 @@ def _row(tx: Transaction, task_type: TaskType, new: NewTask) -> Row:
         "dedupe_key": new.dedupe_key,
         "dedupe_hash": hashed,
         "parent_task_id": new.parent_task_id,
+        "has_followers": False,
+        "extras": None,
     }
 
 

@@ -3,24 +3,31 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, null
+from sqlalchemy import bindparam, case, null
 
 from app.lifecycle import TaskStatus
+from app.queue.ranks import end_rank
 from app.queue.task_types import TaskType
 from app.storage.columns import Instant
+from app.storage.models import tasks
 
 # To be set by the update that ends a task; `finish_parameters` fills the bound ones.
 FINISH: dict[str, Any] = {
     "completed_at": bindparam("at", type_=Instant),
     "updated_at": bindparam("at", type_=Instant),
-    "due_at": bindparam("removed_at", type_=Instant),
+    # The alarm of a task with followers rings at once, so that they are seen to even if this process dies now.
+    "due_at": case(
+        (tasks.c.has_followers, bindparam("at", type_=Instant)), else_=bindparam("removed_at", type_=Instant)
+    ),
+    "claim_rank": bindparam("end_rank"),
     "attempt_ends_at": null(),
 }
 
 
-def finish_parameters(task_type: TaskType, now: datetime) -> dict[str, datetime]:
+def finish_parameters(task_type: TaskType, now: datetime) -> dict[str, Any]:
     """Return the values for `FINISH`: the end itself, and when the task may be removed."""
-    return {"at": now, "removed_at": now + timedelta(seconds=task_type.policies.retention_seconds)}
+    removed_at = now + timedelta(seconds=task_type.policies.retention_seconds)
+    return {"at": now, "removed_at": removed_at, "end_rank": end_rank(now)}
 
 
 def finished(status: TaskStatus, now: datetime) -> dict[str, Any]:

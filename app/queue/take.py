@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Select, bindparam, null, select, update
+from sqlalchemy import Select, bindparam, func, null, select, update
 
 from app.lifecycle import TaskStatus
 from app.queue.expire import expire_waiting
@@ -38,8 +38,10 @@ _TAKE = (
         due_at=bindparam("lease_ends", type_=Instant),
         attempt_ends_at=bindparam("attempt_ends", type_=Instant),
         attempts=tasks.c.attempts + 1,
+        first_claimed_at=func.coalesce(tasks.c.first_claimed_at, bindparam("at", type_=Instant)),
         progress=0,
         progress_message=null(),
+        result=null(),
         updated_at=bindparam("at", type_=Instant),
     )
 )
@@ -141,6 +143,8 @@ def _claimed(task: Row, task_type: TaskType, claim: Row) -> Row:
         "due_at": claim["lease_ends"],
         "attempt_ends_at": claim["attempt_ends"],
         "attempts": task["attempts"] + 1,
+        "first_claimed_at": task["first_claimed_at"] or claim["at"],
+        "result": None,
         "progress": 0,
         "progress_message": None,
         "updated_at": claim["at"],

@@ -208,11 +208,16 @@ class Policy(fields.Field[Any]):
         example = policy.default
         if example is None:
             example = "100/60" if "pattern" in policy.metadata else 60
+        if "names" in policy.metadata:
+            example = ["path"]
         super().__init__(**_described(policy.metadata["meaning"], example, options), allow_none=policy.default is None)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         bounds = POLICIES[self.policy_name].metadata
-        if "low" not in bounds:
+        if "names" in bounds:
+            if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+                raise ValidationError("Not a list of texts.")
+        elif "low" not in bounds:
             if not isinstance(value, str):
                 raise ValidationError("Not a valid string.")
         elif isinstance(value, bool) or not isinstance(value, int | float):

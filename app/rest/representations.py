@@ -7,6 +7,16 @@ from app.policies import POLICIES
 from app.rest.fields import show_instant
 from app.storage.database import Row
 
+# What most tasks do not have.
+_NO_EXTRAS: dict[str, Any] = {
+    "depends_on": [],
+    "tags": [],
+    "metadata": {},
+    "concurrency_key": None,
+    "workflow_id": None,
+    "schedule_id": None,
+    "scheduled_for": None,
+}
 _WORDS = {int(status): status.word for status in TaskStatus}
 _CLAIMED = int(TaskStatus.CLAIMED)
 
@@ -27,13 +37,14 @@ def show_task(row: Row) -> dict[str, Any]:
     shown.update(
         error_message=row.get("error_message"),
         failure_reason=row.get("failure_reason"),
-        priority=-row["claim_rank"],
+        priority=row["priority"],
         progress=row["progress"],
         progress_message=row.get("progress_message"),
         attempts=row["attempts"],
         max_attempts=row["max_attempts"],
         claimed_by=row.get("claimed_by"),
         claimed_at=show_instant(row.get("claimed_at")),
+        first_claimed_at=show_instant(row.get("first_claimed_at")),
         lease_expires_at=show_instant(row["due_at"]) if status == _CLAIMED else None,
         available_at=show_instant(row["available_at"]),
         deadline_at=show_instant(row["deadline_at"]),
@@ -41,9 +52,10 @@ def show_task(row: Row) -> dict[str, Any]:
         created_at=show_instant(row["created_at"]),
         updated_at=show_instant(row["updated_at"]),
         dedupe_key=row["dedupe_key"],
-        depends_on=[],
         parent_task_id=row["parent_task_id"],
+        **_NO_EXTRAS,
     )
+    shown.update(row["extras"] or {})
     return shown
 
 

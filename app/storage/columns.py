@@ -70,6 +70,8 @@ def to_json(value: Any) -> str:
 
 # SQLite gives only its INTEGER primary keys their values by itself.
 Id = BigInteger().with_variant(Integer, "sqlite")
+# All integers of SQLite have 64 bits; it cannot change the type that it once wrote down.
+Rank = Integer().with_variant(BigInteger(), "mysql", "mariadb")
 LongText = Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb")
 
 

@@ -10,13 +10,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from pymysql.constants import CLIENT
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Connection, Engine, inspect, select, text
 
 from app.settings import ROOT, Settings
 from app.setup.failures import SetupError
 from app.setup.migrations import current_revision, downgrade, head_revision, migrate, migration_sql
 from app.storage.dialects import connect
-from app.storage.models import counters, metadata
+from app.storage.models import counters, metadata, tasks
 
 VERSIONS = ROOT / "migrations" / "versions"
 
@@ -35,20 +35,26 @@ def engine(empty: Settings) -> Iterator[Engine]:
 
 
 def tables_of(engine: Engine) -> dict[str, list[str]]:
-    """Return the lines that make each table and its indexes, as the database itself tells them."""
-    is_sqlite = engine.dialect.name == "sqlite"
-    told: dict[str, list[str]] = {}
+    """Return what makes each table and its indexes, as the database itself tells it."""
+    describe = describe_sqlite if engine.dialect.name == "sqlite" else describe_mariadb
     with engine.connect() as connection:
-        for table in metadata.tables:
-            if is_sqlite:
-                rows = connection.execute(
-                    text("SELECT sql FROM sqlite_master WHERE tbl_name = :table AND sql IS NOT NULL"), {"table": table}
-                )
-                statements = [row[0] for row in rows]
-            else:
-                statements = [connection.exec_driver_sql(f"SHOW CREATE TABLE {table}").one()[1]]
-            lines = "\n".join(statements).splitlines()
-            told[table] = sorted(re.sub(r" AUTO_INCREMENT=\d+", "", line).strip(" ,\t") for line in lines)
+        return {table: sorted(describe(connection, table)) for table in metadata.tables}
+
+
+def describe_mariadb(connection: Connection, table: str) -> list[str]:
+    lines = connection.exec_driver_sql(f"SHOW CREATE TABLE {table}").one()[1].splitlines()
+    return [re.sub(r" AUTO_INCREMENT=\d+", "", line).strip(" ,\t") for line in lines]
+
+
+def describe_sqlite(connection: Connection, table: str) -> list[str]:
+    # Not the text of CREATE TABLE: to that, ALTER TABLE appends its columns in a form of its own.
+    told = [str(row[1:]) for row in connection.exec_driver_sql(f"PRAGMA table_info({table})")]
+    told += [str(row[2:]) for row in connection.exec_driver_sql(f"PRAGMA foreign_key_list({table})")]
+    for row in connection.exec_driver_sql(f"PRAGMA index_list({table})").all():
+        columns = connection.exec_driver_sql(f"PRAGMA index_info({row[1]})").all()
+        told.append(f"{row[1:]} {[column[2] for column in columns]}")
+    sql = connection.execute(text("SELECT sql FROM sqlite_master WHERE name = :table"), {"table": table}).scalar_one()
+    told += re.findall(r"AUTOINCREMENT|CONSTRAINT \w+", sql)
     return told
 
 
@@ -140,17 +146,53 @@ def test_the_printed_sql_pasted_into_an_empty_database_gives_the_same_tables(emp
     assert "nothing to do" in migration_sql(empty)
 
 
-def test_an_interrupted_migration_can_be_run_again(empty: Settings, engine: Engine):
+@pytest.mark.parametrize(
+    ("revision", "missing"),
+    [
+        ("0001", ["DROP TABLE counters", "DROP INDEX ix_tasks_due_at ON tasks"]),
+        ("0002", ["ALTER TABLE task_types DROP COLUMN key_order"]),
+        ("0003", ["ALTER TABLE tasks DROP COLUMN extras", "ALTER TABLE attempts DROP COLUMN error_details"]),
+        ("0004", ["DROP TABLE duties", "DROP INDEX ix_schedules_due_at ON schedules"]),
+    ],
+)
+def test_an_interrupted_migration_can_be_run_again(empty: Settings, engine: Engine, revision: str, missing: list[str]):
     migrate(empty)
     whole = tables_of(engine)
+    downgrade(empty, revision)
     with engine.connect() as connection:
         # What a connection that was lost on the way leaves behind, since MySQL cannot roll DDL back.
+        for statement in missing:
+            is_index_of_sqlite = engine.dialect.name == "sqlite" and "INDEX" in statement
+            connection.exec_driver_sql(statement.partition(" ON ")[0] if is_index_of_sqlite else statement)
         connection.exec_driver_sql("DELETE FROM alembic_version")
-        connection.exec_driver_sql("DROP TABLE counters")
-        on_table = "" if engine.dialect.name == "sqlite" else " ON tasks"
-        connection.exec_driver_sql(f"DROP INDEX ix_tasks_due_at{on_table}")
+        if revision != "0001":
+            connection.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{int(revision) - 1:04}')")
     migrate(empty)
     assert tables_of(engine) == whole
+
+
+def test_the_rows_of_an_older_database_are_kept_and_filled_in(empty: Settings, engine: Engine):
+    migrate(empty)
+    downgrade(empty, "0001")
+    second = "1000000" if engine.dialect.name == "sqlite" else "'1970-01-01 00:00:01'"
+    columns = "id, type_id, status, claim_rank, params, progress, attempts, max_attempts, available_at, created_at"
+    with engine.connect() as connection:
+        for task_id, status in ((1, 3), (2, 5)):
+            connection.exec_driver_sql(
+                f"INSERT INTO tasks ({columns}, updated_at, claimed_at, completed_at) VALUES "
+                f"({task_id}, 1, {status}, -7, '{{}}', 0, 1, 3, {second}, {second}, {second}, {second}, {second})"
+            )
+    migrate(empty)
+    with engine.connect() as connection:
+        rows = connection.execute(select(tasks).order_by(tasks.c.id)).mappings().all()
+    assert [(row["priority"], row["claim_rank"], row["has_followers"]) for row in rows] == [
+        (7, -7, False),
+        (7, 1000, False),
+    ]
+    assert rows[0]["first_claimed_at"] == rows[0]["claimed_at"]
+    downgrade(empty, "0001")
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT claim_rank FROM tasks ORDER BY id").scalars().all() == [-7, -7]
 
 
 def test_a_table_of_another_application_stops_the_migration_and_is_kept(empty: Settings, engine: Engine):

@@ -87,6 +87,9 @@ def policy(policy_name: str) -> list[Any]:
     bounds = POLICIES[policy_name].metadata
     default = POLICIES[policy_name].default
     null = [] if default is None else [None]
+    if "names" in bounds:
+        wrong_lists: list[Any] = [[], [""], [5], [None], ["a", "a"], ["x" * 256], [str(number) for number in range(51)]]
+        return [5, True, "a", {}, *wrong_lists]
     if "low" not in bounds:
         return [*NO_TEXT, "x", "", "1/0", "0/1", "1/1 ", "FIXED", "a\x00", "\u0661/\u0661", *null]
     wrong = [bounds["low"] - 1, bounds["high"] + 1, "5", "", True, False, [], {}, 10**400, 1e300, *null]

@@ -156,7 +156,7 @@ def test_a_claim_says_what_is_required(old: OldClient) -> None:
     shown = old.says(400, "task_type_id: Not a valid integer", "POST", path, {"worker_id": "w", "task_type_id": "x"})
     assert len(shown["details"]) == 1
     body = {"worker_id": "w", "type_pattern": "%", "sort_by": "name"}
-    sentence = "Invalid sort_by field. Allowed values: created_at, priority, id, attempts"
+    sentence = "Invalid sort_by field. Allowed values: created_at, priority, id, attempts, deadline_at"
     old.says(400, sentence, "POST", path, body)
 
 

@@ -41,6 +41,14 @@ POLICY_TABLE: dict[str, tuple[dict[str, Any], list[str]]] = {
     "dedupe_window_seconds": ({"none": None, "60": 60}, ["x", "0"]),
     "max_concurrency": ({"none": None, "1": 1}, ["x", "0", "1000001"]),
     "rate_limit": ({"none": None, "100/60": "100/60"}, ["x", "100", "0/60", "100/0", "1/60 s", "\u0661/1"]),
+    "retry_for_seconds": ({"none": None, "60": 60}, ["x", "0", "1.5"]),
+    "dedupe_on": ({"none": None, "url": ["url"], "url, host": ["url", "host"]}, ["a,a", "a,,b", ","]),
+    "on_duplicate": ({"return": "return", "replace": "replace"}, ["", "none", "ignore"]),
+    "claim_order": ({"priority": "priority", "deadline": "deadline"}, ["", "none", "newest"]),
+    "priority_aging_seconds": ({"none": None, "60": 60}, ["x", "0", "1.5"]),
+    "key_max_concurrency": ({"none": None, "1": 1}, ["x", "0", "1000001"]),
+    "key_rate_limit": ({"none": None, "100/60": "100/60"}, ["x", "100", "0/60"]),
+    "key_order": ({"priority": "priority", "round_robin": "round_robin"}, ["", "none", "fair"]),
     "retention_seconds": ({"0": 0, "60": 60}, [*NUMBERS, "-1", "none"]),
 }
 

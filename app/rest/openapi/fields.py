@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.policies import POLICIES
+from app.policies import MAX_NAME, MAX_NAMES, POLICIES
 from app.rest import fields
 from app.rest.schemas.base import RequestSchema
 
@@ -72,6 +72,9 @@ def _describe_policy(name: str) -> dict[str, Any]:
     bounds = policy.metadata
     if "choices" in bounds:
         return {"type": "string", "enum": list(bounds["choices"])}
+    if "names" in bounds:
+        name_schema = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
+        return {"type": "array", "items": name_schema, "minItems": 1, "maxItems": MAX_NAMES, "uniqueItems": True}
     if "pattern" in bounds:
         return {"type": "string", "pattern": f"^{bounds['pattern'].pattern}$"}
     kind = "number" if isinstance(policy.default, float) else "integer"

@@ -129,6 +129,17 @@ class Task(AnswerSchema):
         metadata={"description": "The tasks that this one waits for.", "example": []},
     )
     parent_task_id = Text("Kept as it was given.", "16", required=True, allow_none=True)
+    first_claimed_at = Instant("When the first attempt began.", required=True, allow_none=True)
+    tags = fields.List(
+        Text("A tag.", "nightly"), required=True, metadata={"description": "Words to find it by.", "example": []}
+    )
+    metadata = JsonObject("The producer's own notes.", {"customer": "42"}, required=True)
+    concurrency_key = Text(
+        "Tasks with the same key share the type's limits per key.", "tenant-7", required=True, allow_none=True
+    )
+    workflow_id = Int("The workflow it belongs to.", 3, low=1, high=MAX_ID, required=True, allow_none=True)
+    schedule_id = Int("The schedule that created it.", 2, low=1, high=MAX_ID, required=True, allow_none=True)
+    scheduled_for = Instant("The instant of its schedule for which it was created.", required=True, allow_none=True)
 
 
 class CreatedTask(Task):

@@ -20,6 +20,8 @@ attempts = Table(
     # What the worker reported after the task had been taken over: kept, never applied.
     Column("late_report", Json),
     Column("late_report_at", Instant),
+    # What is too long for a message, such as a stack trace.
+    Column("error_details", LongText),
     Index("ix_attempts_task_id", "task_id"),
     **TABLE_OPTIONS,
 )

@@ -1,8 +1,8 @@
 """Tasks: one row for the whole life of a task."""
 
-from sqlalchemy import Column, Index, Integer, SmallInteger, String, Table
+from sqlalchemy import Boolean, Column, Index, Integer, SmallInteger, String, Table
 
-from app.storage.columns import Ascii, Hash, Id, Instant, Json, LongText
+from app.storage.columns import Ascii, Hash, Id, Instant, Json, LongText, Rank
 from app.storage.models.base import TABLE_OPTIONS, metadata
 
 tasks = Table(
@@ -11,8 +11,9 @@ tasks = Table(
     Column("id", Id, primary_key=True, autoincrement=True),
     Column("type_id", Id, nullable=False),
     Column("status", SmallInteger, nullable=False),
-    # The negated priority: MariaDB before 10.8 and MySQL 5.7 ignore DESC in an index.
-    Column("claim_rank", Integer, nullable=False),
+    # Where the task stands among its equals, lowest first (app/queue/ranks.py): while it waits, in the order of
+    # claims; once it is finished, in the order of their ends.
+    Column("claim_rank", Rank, nullable=False),
     # The one alarm of the row: when time must do something to it, whatever its status.
     Column("due_at", Instant),
     Column("params", Json, nullable=False),
@@ -35,6 +36,12 @@ tasks = Table(
     Column("dedupe_key", String(255)),
     Column("dedupe_hash", Hash()),
     Column("parent_task_id", String(255)),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("first_claimed_at", Instant),
+    # Others wait for the end of this task: its dependents, or the line of its concurrency key.
+    Column("has_followers", Boolean, nullable=False, server_default="0"),
+    # What most tasks do not have, as it was given at creation; side tables serve to search by it.
+    Column("extras", Json),
     Index("ix_tasks_claim", "type_id", "status", "claim_rank", "id"),
     Index("ix_tasks_due_at", "due_at"),
     Index("uq_tasks_dedupe_hash", "dedupe_hash", unique=True),

@@ -11,11 +11,15 @@ from app.storage.models.base import TABLE_OPTIONS, metadata
 
 def _policy_column(name: str) -> Column[Any]:
     policy = POLICIES[name]
-    if isinstance(policy.default, float):
-        return Column(name, Double, nullable=False)
-    if "low" in policy.metadata:
-        return Column(name, Integer, nullable=policy.default is None)
-    return Column(name, Ascii(32), nullable=policy.default is None)
+    is_optional = policy.default is None
+    # A policy that came later has a default for the types that were there before it.
+    default = None if is_optional or "added_in" not in policy.metadata else str(policy.default)
+    kind: Any = Ascii(32)
+    if "names" in policy.metadata:
+        kind = Json
+    elif "low" in policy.metadata:
+        kind = Double if isinstance(policy.default, float) else Integer
+    return Column(name, kind, nullable=is_optional, server_default=default)
 
 
 task_types = Table(

@@ -1,0 +1,35 @@
+"""Ranks: where a task stands among its equals, lowest first. Pure.
+
+One column and one index serve every order of claims, because each order can be written down when the task is created:
+what grows with time grows for all tasks alike, so it never changes which of two comes first. Waiting `aging` seconds
+counts as much as one point of priority: a task of priority p is ranked as if it had become available p times aging seconds
+earlier than it did.
+"""
+
+from datetime import datetime, timedelta
+
+from app.policies import Policies
+from app.storage.columns import EPOCH
+
+# What has no deadline comes after everything that has one.
+_NO_DEADLINE = 2**62
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def claim_rank(policies: Policies, *, priority: int, available_at: datetime, deadline_at: datetime | None) -> int:
+    """Return the rank of a task that waits to be claimed."""
+    if policies.claim_order == "deadline":
+        return _NO_DEADLINE if deadline_at is None else _milliseconds(deadline_at)
+    if policies.priority_aging_seconds is not None:
+        rank = _milliseconds(available_at) - priority * policies.priority_aging_seconds * 1000
+        return max(-_NO_DEADLINE, min(_NO_DEADLINE, rank))
+    return -priority
+
+
+def end_rank(ended_at: datetime) -> int:
+    """Return the rank of a finished task: the latest are found at the end of the index of claims."""
+    return _milliseconds(ended_at)
+
+
+def _milliseconds(instant: datetime) -> int:
+    return (instant - EPOCH) // _MILLISECOND
