@@ -107,6 +107,20 @@ class InvalidCursor(Invalid):
     sentence = "Invalid cursor"
 
 
+class DependencyNotFound(Invalid):
+    """A task that is to be waited for does not exist; `details` names every one."""
+
+    code = "dependency_not_found"
+    sentence = "A dependency does not exist"
+
+
+class BatchRefused(Invalid):
+    """Nothing of the batch was done, because it was to be done as a whole; `details` names the faults by item."""
+
+    code = "batch_refused"
+    sentence = "The batch was refused"
+
+
 class TaskTypeInactive(Invalid):
     """The task type does not accept new tasks; an admin can activate it again."""
 
@@ -168,6 +182,13 @@ class TaskFinished(Conflict):
 
     code = "task_finished"
     sentence = "Task is already finished"
+
+
+class DuplicateTask(Conflict):
+    """An equal task is there already, and the type or the request says that a duplicate is to be rejected."""
+
+    code = "duplicate_task"
+    sentence = "An equal task exists"
 
 
 class IdempotencyKeyReused(Conflict):

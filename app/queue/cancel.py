@@ -5,6 +5,7 @@ from sqlalchemy import bindparam, update
 from app.errors import TaskFinished, TryAgain
 from app.lifecycle import FINISHED, TaskStatus
 from app.queue.finish import FINISH, finish_parameters, finished
+from app.queue.follow import follow_up
 from app.queue.task_types import find_type_by_id
 from app.queue.tasks import read_task
 from app.storage.database import Row, Transaction
@@ -33,5 +34,7 @@ def cancel_task(tx: Transaction, task_id: int) -> Row:
             raise TaskFinished
         parameters = finish_parameters(find_type_by_id(tx, task["type_id"]), tx.now)
         if tx.changes(_CANCEL, {"task_id": task_id, "seen_status": task["status"], **parameters}):
+            if task["has_followers"]:
+                follow_up(tx, [task_id])
             return {**task, **finished(TaskStatus.CANCELLED, tx.now)}
     raise TryAgain(retry_after_seconds=1)

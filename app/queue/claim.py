@@ -98,11 +98,11 @@ def _claim_of_type(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> R
 
 
 def _take_head(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Row) -> Row | None:
-    if not task_type.is_limited and tx.misses_locked_rows:
+    if not task_type.needs_transaction and tx.misses_locked_rows:
         taken = take_seen(tx, task_type, order, task)
         if taken is not None:
             return taken
-    if tx.skips_locked_rows or task_type.is_limited:
+    if tx.skips_locked_rows or task_type.needs_transaction:
         try:
             return take_in_transaction(tx, task_type, order, _HEAD, {"type_id": task_type.id})
         except LimitReached:

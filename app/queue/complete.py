@@ -7,6 +7,7 @@ from sqlalchemy import and_, bindparam, null, or_, update
 from app.errors import TryAgain
 from app.lifecycle import TaskStatus
 from app.queue.finish import FINISH, finish_parameters
+from app.queue.follow import follow_up
 from app.queue.leases import DIED_OF_TIME, read_token, refuse_late_report, was_not_taken_over
 from app.queue.parameters import check_result
 from app.queue.task_types import get_type
@@ -22,7 +23,7 @@ _COMPLETE = (
         tasks.c.claimed_by == bindparam("worker"),
         # An expired attempt keeps its token until somebody claims the task again, and may still complete it.
         or_(
-            tasks.c.status.in_([int(TaskStatus.CLAIMED), int(TaskStatus.PENDING)]),
+            tasks.c.status.in_([int(TaskStatus.CLAIMED), int(TaskStatus.PENDING), int(TaskStatus.BLOCKED)]),
             and_(tasks.c.status == int(TaskStatus.FAILED), tasks.c.failure_reason.in_(DIED_OF_TIME)),
         ),
     )
@@ -50,7 +51,7 @@ def complete_task(tx: Transaction, task_id: int, *, worker_id: str, lease_token:
         lease = read_token(token)
         # A token that was made up may name a type that does not exist.
         task_type = get_type(tx, lease.type_id) if lease is not None else None
-        if task_type is not None:
+        if lease is not None and task_type is not None:
             check_result(task_type.result_schema, result)
             parameters = {
                 "task_id": task_id,
@@ -60,6 +61,8 @@ def complete_task(tx: Transaction, task_id: int, *, worker_id: str, lease_token:
                 **finish_parameters(task_type, tx.now),
             }
             if tx.changes(_COMPLETE, parameters):
+                if lease.has_followers:
+                    follow_up(tx, [task_id])
                 return
         task = read_task(tx, task_id)
         if task["status"] == TaskStatus.COMPLETED and task["claimed_by"] == worker_id:

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 from sqlalchemy import bindparam, select
 
-from app.lifecycle import TaskStatus
+from app.lifecycle import FINISHED, TaskStatus
 from app.queue.expire import expire_leases, expire_waiting
+from app.queue.follow import follow_up
 from app.queue.remove import remove_answers, remove_tasks
 from app.queue.wake import wake_tasks
 from app.storage.columns import Instant
@@ -16,7 +17,7 @@ from app.storage.models import idempotency_keys, tasks
 SLICE = 200
 
 _DUE = (
-    select(tasks.c.id, tasks.c.status)
+    select(tasks.c.id, tasks.c.status, tasks.c.has_followers)
     .where(tasks.c.due_at <= bindparam("now", type_=Instant))
     .order_by(tasks.c.due_at)
     .limit(SLICE)
@@ -40,15 +41,18 @@ def do_what_is_due(tx: Transaction) -> int:
         return 0
     by_status = defaultdict(list)
     for task in due:
-        by_status[task["status"]].append(task["id"])
+        is_followed = task["has_followers"] and task["status"] in FINISHED
+        by_status[task["status"], is_followed].append(task["id"])
     changed = 0
-    for status, ids in sorted(by_status.items()):
+    for (status, is_followed), ids in sorted(by_status.items()):
         if status == TaskStatus.SCHEDULED:
             changed += wake_tasks(tx, ids)
         elif status == TaskStatus.CLAIMED:
             changed += expire_leases(tx, ids)
-        elif status == TaskStatus.PENDING:
+        elif status in (TaskStatus.PENDING, TaskStatus.BLOCKED):
             changed += expire_waiting(tx, ids)
+        elif is_followed:
+            changed += follow_up(tx, ids)
         else:
             changed += remove_tasks(tx, ids)
     return changed

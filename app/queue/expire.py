@@ -6,6 +6,7 @@ from sqlalchemy import bindparam, select, update
 
 from app.lifecycle import FailureReason, TaskStatus
 from app.queue.attempts import add_attempts
+from app.queue.enter import COLUMNS, enter
 from app.queue.finish import FINISH, finish_parameters
 from app.queue.leases import EXPIRED
 from app.queue.task_types import find_type_by_id
@@ -19,16 +20,16 @@ _NOT_STARTED = "Nobody started the task in time"
 _ids = tasks.c.id.in_(bindparam("task_ids", expanding=True))
 _overdue = tasks.c.due_at <= bindparam("now", type_=Instant)
 _HELD = select(
-    tasks.c.id,
-    tasks.c.type_id,
-    tasks.c.attempts,
+    *COLUMNS,
     tasks.c.max_attempts,
-    tasks.c.deadline_at,
+    tasks.c.has_followers,
     tasks.c.claimed_by,
     tasks.c.claimed_at,
     tasks.c.lease_token,
 ).where(_ids, _overdue, tasks.c.status == int(TaskStatus.CLAIMED))
-_WAITING = select(tasks.c.id, tasks.c.type_id).where(_ids, _overdue, tasks.c.status == int(TaskStatus.PENDING))
+_WAITING = select(tasks.c.id, tasks.c.type_id).where(
+    _ids, _overdue, tasks.c.status.in_([int(TaskStatus.PENDING), int(TaskStatus.BLOCKED)])
+)
 # `claimed_by` and `lease_token` stay: until somebody else claims the task, its worker may still complete it.
 _PUT_BACK = (
     update(tasks)
@@ -67,17 +68,18 @@ def expire_leases(tx: Transaction, task_ids: list[int]) -> int:
             elif task["attempts"] >= task["max_attempts"]:
                 dead[FailureReason.LEASE_EXPIRED].append(task)
             else:
-                put_back.append(task["id"])
+                put_back.append(task)
         add_attempts(tx, expired, EXPIRED, LEASE_ENDED)
         if put_back:
-            tx.execute(_PUT_BACK, {"task_ids": put_back, "at": tx.now})
+            tx.execute(_PUT_BACK, {"task_ids": [task["id"] for task in put_back], "at": tx.now})
+            enter(tx, [task for task in put_back if task["has_followers"]])
         for reason, of_reason in dead.items():
             _give_up(tx, of_reason, reason, LEASE_ENDED)
         return len(expired)
 
 
 def expire_waiting(tx: Transaction, task_ids: list[int]) -> int:
-    """Fail these pending tasks that nobody started in time, and return how many there were."""
+    """Fail these waiting tasks that nobody started in time, and return how many there were."""
     with tx.atomic():
         overdue = tx.all(
             _WAITING.with_for_update(skip_locked=tx.skips_locked_rows), {"task_ids": task_ids, "now": tx.now}

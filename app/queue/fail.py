@@ -7,8 +7,11 @@ from sqlalchemy import bindparam, null, update
 from app.errors import TryAgain
 from app.lifecycle import FailureReason, TaskStatus
 from app.queue.attempts import add_attempt
+from app.queue.enter import enter
 from app.queue.finish import FINISH, finish_parameters, finished
+from app.queue.follow import follow_up
 from app.queue.leases import FAILED, refuse_late_report, was_not_taken_over, was_said_before
+from app.queue.line import leave_line
 from app.queue.retry_policy import retry_delay_seconds
 from app.queue.task_types import find_type_by_id
 from app.queue.tasks import read_task
@@ -76,6 +79,8 @@ def fail_task(
         with tx.atomic():
             if tx.changes(statement, {**_parameters(tx, task, values), "error": error}):
                 add_attempt(tx, task, FAILED, error)
+                if task["has_followers"]:
+                    _tell_followers(tx, {**task, **values})
                 return {**task, **values, "error_message": error, "claimed_by": None, "lease_token": None}
     raise TryAgain(retry_after_seconds=1)
 
@@ -99,6 +104,15 @@ def _next_state(tx: Transaction, task: Row, retryable: bool, retry_after_seconds
     available_at = tx.now + timedelta(seconds=delay)
     status = TaskStatus.SCHEDULED if available_at > tx.now else TaskStatus.PENDING
     return {"status": int(status), "available_at": available_at, "updated_at": tx.now}
+
+
+def _tell_followers(tx: Transaction, task: Row) -> None:
+    if task["status"] == TaskStatus.FAILED:
+        follow_up(tx, [task["id"]])
+    elif task["status"] == TaskStatus.SCHEDULED:
+        leave_line(tx, [task["id"]])
+    else:
+        enter(tx, [task])
 
 
 def _parameters(tx: Transaction, task: Row, values: Row) -> Row:

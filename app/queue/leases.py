@@ -1,8 +1,8 @@
 """Leases: the token that proves a worker's right to a task, and who may still speak for one.
 
-A token names the task type and the length of the lease beside its 128 random bits, so that a heartbeat or a
-completion knows the type's policies without reading the task first: one guarded update is all it takes. A token that
-was tampered with is not the one in the row, so the update does not hit.
+A token names the task type and the length of the lease beside its 128 random bits, and whether others wait for the
+task, so that a heartbeat or a completion knows what to do without reading the task first: one guarded update is all.
+A token that was tampered with is not the one in the row, so the update does not hit.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from app.storage.models import attempts
 # A dead letter that died of these, and still has a token, was held by a worker to its end.
 DIED_OF_TIME = (FailureReason.LEASE_EXPIRED, FailureReason.DEADLINE_PASSED)
 # How an unsuccessful attempt ended.
+_FOLLOWED = "-f"
 EXPIRED, FAILED, RELEASED = "expired", "failed", "released"
 
 _OF_WORKER = (attempts.c.task_id == bindparam("task_id"), attempts.c.worker_id == bindparam("worker"))
@@ -38,20 +39,22 @@ class Lease:
 
     type_id: int
     seconds: int
+    # Whether others waited for the end of the task when it was claimed.
+    has_followers: bool
 
 
-def make_token(type_id: int, seconds: int, nonce: str) -> str:
+def make_token(type_id: int, seconds: int, nonce: str, *, has_followers: bool = False) -> str:
     """Return the token for a claim of a task of this type, with a lease of so many seconds, from 128 random bits."""
-    return f"{type_id}-{seconds}-{nonce}"
+    return f"{type_id}-{seconds}-{nonce}{_FOLLOWED if has_followers else ''}"
 
 
 def read_token(token: str | None) -> Lease | None:
     """Return what the token says, or None if there is none or it was not made here."""
     text = token or ""
-    parts = text.split("-")
+    parts = text.removesuffix(_FOLLOWED).split("-")
     if len(parts) != 3 or not (parts[0].isdecimal() and parts[1].isdecimal() and text.isascii()):
         return None
-    return Lease(int(parts[0][:18]), int(parts[1][:9]))
+    return Lease(int(parts[0][:18]), int(parts[1][:9]), text.endswith(_FOLLOWED))
 
 
 def check_holder(task: Row, worker_id: str, token: str | None) -> None:
@@ -76,7 +79,7 @@ def was_not_taken_over(task: Row, worker_id: str, token: str | None) -> bool:
         return False
     if task["status"] == TaskStatus.FAILED:
         return task["failure_reason"] in DIED_OF_TIME
-    return bool(task["status"] == TaskStatus.PENDING)
+    return task["status"] in (TaskStatus.PENDING, TaskStatus.BLOCKED)
 
 
 def find_attempt(tx: Transaction, task_id: int, worker_id: str, token: str | None) -> Row | None:

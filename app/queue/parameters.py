@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from app.errors import InvalidParameters, InvalidResult
@@ -28,8 +29,15 @@ def check_result(schema: dict[str, Any] | None, result: Any) -> None:
         raise InvalidResult(sentence=f"Result validation failed: {text}", details=faults)
 
 
-def dedupe_hash(type_id: int, params: Any, dedupe_key: str | None) -> str:
-    """Return the SHA-256 by which equal tasks of a type are found; a caller's own key replaces the parameters."""
+def dedupe_hash(
+    type_id: int, params: dict[str, Any], dedupe_key: str | None, dedupe_on: Sequence[str] | None = None
+) -> str:
+    """Return the SHA-256 by which equal tasks of a type are found.
+
+    A caller's own key replaces the parameters; `dedupe_on` names those that are compared, if not all are.
+    """
+    if dedupe_on is not None:
+        params = {name: params[name] for name in dedupe_on if name in params}
     what = ["key", dedupe_key] if dedupe_key is not None else ["params", _plain_numbers(params)]
     text = json.dumps([type_id, *what], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -2,8 +2,8 @@
 
 One column and one index serve every order of claims, because each order can be written down when the task is created:
 what grows with time grows for all tasks alike, so it never changes which of two comes first. Waiting `aging` seconds
-counts as much as one point of priority: a task of priority p is ranked as if it had become available p times aging seconds
-earlier than it did.
+counts as much as one point of priority: a task of priority p is ranked as if it had become available p times `aging`
+seconds earlier than it did.
 """
 
 from datetime import datetime, timedelta

@@ -6,9 +6,11 @@ from sqlalchemy import bindparam, null, update
 
 from app.errors import TryAgain
 from app.lifecycle import TaskStatus
+from app.queue.alarms import first_of, pending_alarm
 from app.queue.attempts import add_attempt
-from app.queue.create import first_alarm, first_of
+from app.queue.enter import enter
 from app.queue.leases import RELEASED, check_holder, was_said_before
+from app.queue.line import leave_line
 from app.queue.task_types import find_type_by_id
 from app.queue.tasks import read_task
 from app.storage.columns import Instant
@@ -52,9 +54,8 @@ def release_task(
             return task
         check_holder(task, worker_id, lease_token)
         # What was never started before is as it was when it was created.
-        is_unstarted = task["attempts"] == 1
-        task_type = find_type_by_id(tx, task["type_id"])
-        alarm = first_alarm(task_type, tx.now, task["deadline_at"]) if is_unstarted else task["deadline_at"]
+        policies = find_type_by_id(tx, task["type_id"]).policies
+        alarm = pending_alarm(policies, tx.now, task["attempts"] - 1, task["deadline_at"])
         available_at = tx.now + timedelta(seconds=delay_seconds)
         status = TaskStatus.SCHEDULED if delay_seconds > 0 else TaskStatus.PENDING
         parameters = {
@@ -68,7 +69,7 @@ def release_task(
         with tx.atomic():
             if tx.changes(_RELEASE, parameters):
                 add_attempt(tx, task, RELEASED, None)
-                return {
+                released = {
                     **task,
                     "status": int(status),
                     "attempts": task["attempts"] - 1,
@@ -80,4 +81,9 @@ def release_task(
                     "progress_message": None,
                     "updated_at": tx.now,
                 }
+                if task["has_followers"] and delay_seconds > 0:
+                    leave_line(tx, [task_id])
+                elif task["has_followers"]:
+                    enter(tx, [released])
+                return released
     raise TryAgain(retry_after_seconds=1)

@@ -10,6 +10,7 @@ from app.lifecycle import TaskStatus
 from app.queue.expire import expire_waiting
 from app.queue.leases import make_token
 from app.queue.limits import count_claim, lock_limits
+from app.queue.line import note_claims
 from app.queue.task_types import TaskType
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
@@ -67,7 +68,7 @@ class ClaimOrder:
 
 def take_seen(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Row) -> Row | None:
     """Take the task as it was read, without waiting, or return None if somebody else was faster or holds it."""
-    claim = _claim_values(tx, task_type, order)
+    claim = _claim_values(tx, task_type, order, has_followers=task["has_followers"])
     is_taken = tx.changes(_TAKE_WITHOUT_WAITING, _take_parameters(task, claim))
     return _claimed(task, task_type, claim) if is_taken else None
 
@@ -75,7 +76,7 @@ def take_seen(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Row
 def take_by_id(tx: Transaction, task_type: TaskType, order: ClaimOrder, task_id: int) -> Row | None:
     """Take this task if it is still claimable and nobody holds it; raises LimitReached."""
     parameters = {"task_id": task_id}
-    if tx.skips_locked_rows or task_type.is_limited:
+    if tx.skips_locked_rows or task_type.needs_transaction:
         return take_in_transaction(tx, task_type, order, _BY_ID, parameters)
     task = tx.one(_BY_ID, parameters)
     if task is None or is_overdue(tx, task):
@@ -99,9 +100,11 @@ def take_in_transaction(
             if is_overdue(tx, task):
                 expire_waiting(tx, [task["id"]])
                 continue
-            claim = _claim_values(tx, task_type, order)
+            claim = _claim_values(tx, task_type, order, has_followers=task["has_followers"])
             tx.execute(_TAKE, _take_parameters(task, claim))
             count_claim(tx, task_type, recent or [])
+            if task_type.counts_claims_per_key:
+                note_claims(tx, [task["id"]])
             return _claimed(task, task_type, claim)
     return None
 
@@ -115,7 +118,7 @@ def is_overdue(tx: Transaction, task: Row) -> bool:
     return task["due_at"] is not None and task["due_at"] <= tx.now
 
 
-def _claim_values(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> Row:
+def _claim_values(tx: Transaction, task_type: TaskType, order: ClaimOrder, *, has_followers: bool) -> Row:
     seconds = order.lease_seconds or task_type.policies.lease_seconds
     lease_ends = tx.now + timedelta(seconds=seconds)
     attempt_ends = None
@@ -125,7 +128,7 @@ def _claim_values(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> Ro
     return {
         "worker": order.worker_id,
         "at": tx.now,
-        "token": make_token(task_type.id, seconds, tx.nonce),
+        "token": make_token(task_type.id, seconds, tx.nonce, has_followers=has_followers),
         "lease_ends": lease_ends,
         "attempt_ends": attempt_ends,
     }
@@ -154,8 +157,9 @@ def _claimed(task: Row, task_type: TaskType, claim: Row) -> Row:
 def find_own_claim(tx: Transaction, types: dict[int, TaskType], order: ClaimOrder) -> Row | None:
     """Return the task that this very claim took before its answer was lost."""
     for task_type in types.values():
-        token = _claim_values(tx, task_type, order)["token"]
-        task = tx.one(_ALREADY_CLAIMED, {"type_id": task_type.id, "token": token})
-        if task is not None:
-            return {**task, "type": task_type.name}
+        for has_followers in (False, True):
+            token = _claim_values(tx, task_type, order, has_followers=has_followers)["token"]
+            task = tx.one(_ALREADY_CLAIMED, {"type_id": task_type.id, "token": token})
+            if task is not None:
+                return {**task, "type": task_type.name}
     return None

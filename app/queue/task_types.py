@@ -40,6 +40,21 @@ class TaskType:
         """Whether claims must be counted."""
         return self.policies.max_concurrency is not None or self.policies.rate_limit is not None
 
+    @property
+    def counts_claims_per_key(self) -> bool:
+        """Whether each claim must be noted for the task's concurrency key."""
+        return self.policies.key_rate_limit is not None or self.policies.key_order == "round_robin"
+
+    @property
+    def needs_transaction(self) -> bool:
+        """Whether a claim is more than one guarded update."""
+        return self.is_limited or self.counts_claims_per_key
+
+    @property
+    def has_limited_keys(self) -> bool:
+        """Whether not all tasks with a concurrency key may be claimed at once."""
+        return self.policies.key_max_concurrency is not None or self.counts_claims_per_key
+
 
 def _load(row: Row | None) -> TaskType | None:
     if row is None:

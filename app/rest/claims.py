@@ -18,6 +18,7 @@ from app.errors import (
 from app.lifecycle import TaskStatus
 from app.queue.claim import claim_task
 from app.queue.complete import complete_task
+from app.queue.dependencies import attach_results
 from app.queue.fail import fail_task
 from app.queue.heartbeat import beat, report_progress
 from app.queue.keys import Scope
@@ -27,7 +28,7 @@ from app.queue.task_types import find_type, find_type_by_id, find_type_ids
 from app.queue.tasks import read_task
 from app.rest.contract import Answer, contract
 from app.rest.fields import show_instant
-from app.rest.representations import show_task
+from app.rest.representations import show_claimed, show_task
 from app.rest.schemas import claims as schemas
 from app.rest.schemas.tasks import Task
 from app.storage.database import Row, Transaction
@@ -69,7 +70,8 @@ def claim(body: dict[str, Any]) -> Answer:
     kind = (body.get("task_type_id"), body.get("type_pattern"), tuple(body.get("types") or ()))
 
     def work(tx: Transaction) -> Row | None:
-        return claim_task(tx, _wanted_types(tx, body), order)
+        task = claim_task(tx, _wanted_types(tx, body), order)
+        return None if task is None else attach_results(tx, [task])[0]
 
     task = database().write(work, atomic=False)
     if task is None and parts().housekeeping.run_if_time():
@@ -81,7 +83,7 @@ def claim(body: dict[str, Any]) -> Answer:
         wait = polling.retry_after_seconds(kind, shortest=settings.poll_min_seconds, longest=settings.poll_max_seconds)
         raise NoAvailableTasks(retry_after_seconds=wait)
     polling.found_something(kind)
-    return Answer({**show_task(task), "lease_token": task["lease_token"]}, "Task claimed successfully")
+    return Answer(show_claimed(task), "Task claimed successfully")
 
 
 def _wanted_types(tx: Transaction, body: dict[str, Any]) -> Sequence[int]:

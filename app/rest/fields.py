@@ -26,6 +26,7 @@ class Text(fields.String):
 
     pattern = r"^[^\x00-\x1f\x7f]*$"
     forbidden = re.compile(r"[\x00-\x1f\x7f]")
+    forbidden_are = "control characters"
     #: What is understood beside a text, as a JSON Schema: what older clients send.
     tolerated: ClassVar[dict[str, Any] | None] = None
 
@@ -40,7 +41,7 @@ class Text(fields.String):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
         if text is not None and self.forbidden.search(text):
-            raise ValidationError("Must not contain control characters.")
+            raise ValidationError(f"Must not contain {self.forbidden_are}.")
         return text
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from app.lifecycle import TaskStatus
 from app.policies import POLICIES
+from app.queue.duplicates import Created
 from app.rest.fields import show_instant
 from app.storage.database import Row
 
@@ -57,6 +58,24 @@ def show_task(row: Row) -> dict[str, Any]:
     )
     shown.update(row["extras"] or {})
     return shown
+
+
+def show_claimed(row: Row) -> dict[str, Any]:
+    """Show a task to the worker that has claimed it."""
+    names = ("id", "name", "result", "is_omitted")
+    handed_on = [
+        {"status": _WORDS[each["status"]], **{name: each[name] for name in names}} for each in row["dependencies"]
+    ]
+    return {**show_task(row), "lease_token": row["lease_token"], "dependencies": handed_on}
+
+
+def show_created(created: Created) -> dict[str, Any]:
+    """Show what came of a request to create a task."""
+    return {
+        **show_task(created.task),
+        "deduplicated": created.is_duplicate,
+        "replaced": created.is_replaced,
+    }
 
 
 def show_task_type(row: Row, usage: Row | None) -> dict[str, Any]:

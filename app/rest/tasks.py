@@ -7,6 +7,8 @@ from typing import Any
 from flask import Blueprint, request
 
 from app.errors import (
+    DependencyNotFound,
+    DuplicateTask,
     IdempotencyKeyReused,
     InstantPassed,
     Invalid,
@@ -21,13 +23,14 @@ from app.errors import (
 from app.lifecycle import TaskStatus
 from app.queue.attempts import list_attempts
 from app.queue.cancel import cancel_task
-from app.queue.create import NewTask, create_task
+from app.queue.create import create_task
 from app.queue.idempotency import RepeatableRequest, answer_once
 from app.queue.keys import Scope
+from app.queue.new_task import NewTask
 from app.queue.tasks import read_page, read_task
 from app.rest.contract import Answer, contract
 from app.rest.paging import make_cursor, read_cursor
-from app.rest.representations import show_attempt, show_task
+from app.rest.representations import show_attempt, show_created, show_task
 from app.rest.schemas import tasks as schemas
 from app.storage.database import Transaction
 from app.web.auth import current_key
@@ -36,6 +39,14 @@ from app.web.errors import InvalidHeader
 
 blueprint = Blueprint("tasks", __name__, url_prefix="/tasks")
 TAG = "Tasks"
+CREATE_ERRORS = (
+    TaskTypeNotFound,
+    TaskTypeInactive,
+    InvalidParameters,
+    InstantPassed,
+    DependencyNotFound,
+    DuplicateTask,
+)
 CREATED = {201: "Task created successfully", 200: "Task already exists (deduplicated)"}
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -48,7 +59,7 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
     body=schemas.NewTask,
     answer=schemas.CreatedTask,
     messages=CREATED,
-    errors=(TaskTypeNotFound, TaskTypeInactive, InvalidParameters, InstantPassed, IdempotencyKeyReused, TryAgain),
+    errors=(*CREATE_ERRORS, IdempotencyKeyReused, TryAgain),
     headers={
         "Idempotency-Key": "1 to 255 printable ASCII characters of your own, without spaces: a repeated request "
         "with them gets the first answer again."
@@ -63,8 +74,8 @@ def create(body: dict[str, Any]) -> Answer:
     new = NewTask(type_name=body.pop("type"), **body)
 
     def work(tx: Transaction) -> tuple[int, Any]:
-        task, is_duplicate = create_task(tx, new)
-        return 200 if is_duplicate else 201, {**show_task(task), "deduplicated": is_duplicate}
+        created = create_task(tx, new)
+        return 200 if created.is_duplicate else 201, show_created(created)
 
     key = _idempotency_key()
     if key is None:

@@ -6,7 +6,7 @@ import random
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from secrets import token_hex
@@ -113,6 +113,22 @@ class Transaction:
                 raise
         finally:
             self._depth -= 1
+
+    @contextmanager
+    def undoable(self) -> Iterator[None]:
+        """As `atomic`, but inside another transaction a failure undoes only the statements inside."""
+        if self._depth == 0:
+            with self.atomic():
+                yield
+            return
+        self._connection.exec_driver_sql("SAVEPOINT undoable")
+        try:
+            yield
+        except BaseException:
+            with suppress(DBAPIError):  # After a deadlock there is nothing left to go back to.
+                self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT undoable")
+            raise
+        self._connection.exec_driver_sql("RELEASE SAVEPOINT undoable")
 
     def _roll_back(self) -> None:
         try:

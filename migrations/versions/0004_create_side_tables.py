@@ -110,6 +110,7 @@ def upgrade() -> None:
         sa.Column("task_id", ID, autoincrement=False, nullable=False),
         required("key_id", ID),
         required("is_admitted", sa.Boolean()),
+        sa.Column("is_claimed", sa.Boolean(), nullable=False, server_default="0"),
         required("claim_rank", RANK),
         sa.PrimaryKeyConstraint("task_id", name="pk_line_places"),
         sa.ForeignKeyConstraint(["task_id"], ["tasks.id"], name="fk_line_places_task_id", ondelete="CASCADE"),

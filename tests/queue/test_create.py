@@ -8,13 +8,14 @@ from app.errors import InvalidParameters, TaskTypeInactive, TaskTypeNotFound
 from app.lifecycle import TaskStatus
 from app.queue.cancel import cancel_task
 from app.queue.complete import complete_task
-from app.queue.create import NewTask, create_task
+from app.queue.create import create_task
+from app.queue.new_task import NewTask
 from app.queue.tasks import read_task
 from tests.support.factories import Queue
 
 
 def _create(queue, **new):
-    return queue.do(create_task, NewTask(**{"type_name": "work", "params": {}, **new}))
+    return queue.do(create_task, NewTask(**{"type_name": "work", "params": {}, **new}))[:2]
 
 
 def test_what_create_answers_is_what_the_table_holds(queue, clock):

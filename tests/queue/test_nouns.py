@@ -7,10 +7,11 @@ import pytest
 from app.errors import IdempotencyKeyReused, KeyNotFound, LastAdminKey, TaskTypeNotFound
 from app.lifecycle import TaskStatus
 from app.queue.complete import complete_task
-from app.queue.create import NewTask, create_task
+from app.queue.create import create_task
 from app.queue.due import do_what_is_due, remove_old_answers
 from app.queue.idempotency import RepeatableRequest, answer_once
 from app.queue.keys import Scope, change_key, create_key, find_key, has_admin_key, revoke_key
+from app.queue.new_task import NewTask
 from app.queue.task_types import change_type, find_type, list_types, read_type
 from app.queue.tasks import list_tasks, read_page, read_task
 from app.queue.usage import count_usage, read_usage
@@ -153,7 +154,7 @@ def test_a_repeated_request_gets_the_first_answer_even_when_the_task_has_moved_o
     request = RepeatableRequest(1, "key", "hash")
 
     def work(tx):
-        task, _ = create_task(tx, NewTask(type_name="work", params={}))
+        task = create_task(tx, NewTask(type_name="work", params={})).task
         return 201, {"id": task["id"]}
 
     first = answer_once(queue.database, request, work)
@@ -182,7 +183,7 @@ def test_two_requests_with_one_key_at_once_are_done_once(queue, open_database):
     other = open_database()
 
     def work(tx):
-        task, _ = create_task(tx, NewTask(type_name="work", params={}))
+        task = create_task(tx, NewTask(type_name="work", params={})).task
         return 201, {"id": task["id"]}
 
     answers = []

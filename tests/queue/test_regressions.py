@@ -13,11 +13,12 @@ from app.housekeeping import Housekeeper
 from app.lifecycle import FailureReason, TaskStatus
 from app.queue.attempts import list_attempts
 from app.queue.complete import complete_task
-from app.queue.create import NewTask, create_task
+from app.queue.create import create_task
 from app.queue.due import SLICE, do_what_is_due
 from app.queue.fail import fail_task
 from app.queue.idempotency import RepeatableRequest, answer_once
 from app.queue.keys import create_key, find_key, has_admin_key, list_keys, revoke_key
+from app.queue.new_task import NewTask
 from app.queue.release import release_task
 from app.queue.task_types import change_type, find_type, read_type
 from app.queue.tasks import list_tasks, read_page, read_task
@@ -159,11 +160,11 @@ def test_a_report_whose_answer_was_lost_succeeds_with_and_without_a_token(queue,
 def test_whether_a_finished_task_still_counts_is_said_by_the_policy_of_now(queue):
     kind = queue.register(dedupe="forever")
     new = NewTask(type_name="work", params={})
-    first, _ = queue.do(create_task, new)
+    first = queue.do(create_task, new).task
     _complete(queue, queue.must_claim(kind))
     assert queue.do(create_task, new)[1]
     queue.register(dedupe="unfinished")
-    second, is_duplicate = queue.do(create_task, new)
+    second, is_duplicate, _ = queue.do(create_task, new)
     assert (is_duplicate, second["id"] == first["id"]) == (False, False)
 
 
@@ -184,7 +185,7 @@ def test_a_create_whose_answer_was_lost_is_done_once_even_if_its_task_is_finishe
             raise _gone(statement)
 
     event.listen(queue.database.engine, "after_cursor_execute", finish_and_lose)
-    task, is_duplicate = queue.do(create_task, NewTask(type_name="work", params={}))
+    task, is_duplicate, _ = queue.do(create_task, NewTask(type_name="work", params={}))
     assert (task["status"], is_duplicate) == (TaskStatus.COMPLETED, False)
     assert len(queue.do(list_tasks, limit=9)) == 1
 
@@ -276,7 +277,7 @@ def test_a_type_changed_elsewhere_does_not_stop_a_create_with_an_idempotency_key
         find_type(tx, "work")
         if not changed and tx.dialect.name != "sqlite":
             changed.append(elsewhere.do(change_type, "work", {"max_attempts": 9}))
-        task, _ = create_task(tx, NewTask(type_name="work", params={"a": 1}))
+        task = create_task(tx, NewTask(type_name="work", params={"a": 1})).task
         return 201, {"id": task["id"]}
 
     queue.database.cache.clear()

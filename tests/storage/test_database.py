@@ -13,9 +13,10 @@ from sqlalchemy.exc import OperationalError
 from app.errors import DatabaseUnavailable
 from app.queue.attempts import list_attempts
 from app.queue.complete import complete_task
-from app.queue.create import NewTask, create_task
+from app.queue.create import create_task
 from app.queue.due import do_what_is_due
 from app.queue.fail import fail_task
+from app.queue.new_task import NewTask
 from app.queue.tasks import list_tasks, read_task
 from app.settings import Settings
 from app.storage.database import MAX_RUNS, Database
@@ -216,7 +217,7 @@ class _Lost(Exception):
 def test_a_create_whose_answer_was_lost_is_done_once(queue, dedupe):
     queue.register(dedupe=dedupe)
     lost = _lose_the_answer(queue.database, "INSERT INTO tasks")
-    task, is_duplicate = queue.do(create_task, NewTask(type_name="work", params={"a": 1}))
+    task, is_duplicate, _ = queue.do(create_task, NewTask(type_name="work", params={"a": 1}))
     assert lost
     assert not is_duplicate
     assert [row["id"] for row in queue.do(list_tasks, limit=10)] == [task["id"]]

@@ -4,7 +4,8 @@ from typing import Any
 
 from app.policies import Policies
 from app.queue.claim import claim_task
-from app.queue.create import NewTask, create_task
+from app.queue.create import create_task
+from app.queue.new_task import NewTask
 from app.queue.take import ClaimOrder
 from app.queue.task_types import register_type
 from app.storage.database import Database, Row

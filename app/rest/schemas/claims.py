@@ -79,11 +79,26 @@ class ClaimRequest(RequestSchema):
             raise ValidationError("task_type_id, type_pattern or types is required", "task_type_id")
 
 
+class Dependency(AnswerSchema):
+    """A task that the claimed one has waited for."""
+
+    id = Int("The number of the task.", 16, low=1, high=MAX_ID, required=True)
+    name = Text("Its name within the workflow.", "download", required=True, allow_none=True)
+    status = Text("How it ended.", "completed", required=True)
+    result = AnyJson("What came out of it.", {"sha256": "9f86d081…"}, required=True, allow_none=True)
+    is_omitted = Flag("Whether its result was too large to be handed on: read the task.", False, required=True)
+
+
 class ClaimedTask(Task):
     """A task that is now yours, for as long as the lease lasts."""
 
     lease_token = Text(
         "Send it with every report on this task.", "1-300-0123456789abcdef0123456789abcdef", high=64, required=True
+    )
+    dependencies = fields.List(
+        fields.Nested(Dependency),
+        required=True,
+        metadata={"description": "What it has waited for, with the results.", "example": []},
     )
 
 

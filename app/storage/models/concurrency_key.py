@@ -20,7 +20,7 @@ concurrency_keys = Table(
     **TABLE_OPTIONS,
 )
 
-# One row for each unfinished task that has a concurrency key.
+# One row for each task that stands in the line of its concurrency key, or has been admitted and is not finished.
 line_places = Table(
     "line_places",
     metadata,
@@ -28,6 +28,8 @@ line_places = Table(
     Column("key_id", Id, nullable=False),
     # Whether the task has left the line and may be claimed, or is.
     Column("is_admitted", Boolean, nullable=False),
+    # Kept only where the type counts claims per key: it has a rate per key, or its keys take turns.
+    Column("is_claimed", Boolean, nullable=False, server_default="0"),
     Column("claim_rank", Rank, nullable=False),
     Index("ix_line_places_key_id", "key_id", "is_admitted", "claim_rank", "task_id"),
     **TABLE_OPTIONS,

@@ -1,0 +1,99 @@
+"""Duplicates: does an equal task stand in the way of a new one, and what comes of that?"""
+
+from datetime import timedelta
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, null, update
+
+from app.errors import DuplicateTask
+from app.lifecycle import FINISHED, WAITING, TaskStatus
+from app.queue.enter import enter
+from app.queue.line import leave_line, line_key
+from app.queue.task_types import TaskType
+from app.storage.columns import Instant
+from app.storage.database import Row, Transaction
+from app.storage.models import tasks
+
+_FORGET_HASHES = update(tasks).where(tasks.c.id.in_(bindparam("task_ids", expanding=True))).values(dedupe_hash=null())
+_REPLACED = ("params", "priority", "claim_rank", "available_at", "deadline_at")
+_REPLACE = (
+    update(tasks)
+    .where(tasks.c.id == bindparam("task_id"), tasks.c.status == bindparam("seen_status"))
+    .values(
+        {
+            **{name: bindparam(f"new_{name}", type_=tasks.c[name].type) for name in _REPLACED},
+            "status": bindparam("next_status"),
+            "due_at": bindparam("due", type_=Instant),
+            "updated_at": bindparam("at", type_=Instant),
+        }
+    )
+)
+
+
+class Created(NamedTuple):
+    """What came of a request to create a task."""
+
+    task: Row
+    # An equal task was there already, and is returned.
+    is_duplicate: bool = False
+    # That task still waited, and has taken over what was asked for.
+    is_replaced: bool = False
+
+
+def stands_in_the_way(tx: Transaction, task_type: TaskType, existing: Row) -> bool:
+    """Tell whether an equal task still counts.
+
+    A task keeps its hash when it finishes, which costs its completion nothing; whether a finished or an old task
+    still counts is decided here, by the policy of now.
+    """
+    policies = task_type.policies
+    is_over = existing["status"] in FINISHED and policies.dedupe != "forever"
+    window = policies.dedupe_window_seconds
+    is_old = window is not None and existing["created_at"] <= tx.now - timedelta(seconds=window)
+    return not is_over and not is_old
+
+
+def forget_hashes(tx: Transaction, task_ids: list[int]) -> None:
+    """Let nothing equal these tasks any more."""
+    tx.execute(_FORGET_HASHES, {"task_ids": task_ids})
+
+
+def meet_duplicate(tx: Transaction, task_type: TaskType, existing: Row, row: Row, on_duplicate: str | None) -> Created:
+    """Do with the equal task that is there what the caller or the type's policy says; raises DuplicateTask."""
+    action = on_duplicate or task_type.policies.on_duplicate
+    existing = {**existing, "type": task_type.name}
+    if action == "reject":
+        problem = f"Task {existing['id']} is equal and {TaskStatus(existing['status']).word}."
+        raise DuplicateTask(problem, details=[{"field": "params", "problem": problem}])
+    if action == "replace" and existing["status"] in WAITING:
+        replaced = _replace(tx, task_type, existing, row)
+        if replaced is not None:
+            return Created(replaced, True, True)
+    return Created(existing, True)
+
+
+def _replace(tx: Transaction, task_type: TaskType, existing: Row, row: Row) -> Row | None:
+    """Let the waiting task take over what was asked for; None if it waits no longer."""
+    # What waits for other tasks goes on waiting for them.
+    is_blocked = existing["status"] == TaskStatus.BLOCKED
+    is_in_line = line_key(task_type, existing["extras"]) is not None
+    status, due_at = row["status"], row["due_at"]
+    if is_blocked:
+        status, due_at = existing["status"], row["deadline_at"]
+    changes = {name: row[name] for name in _REPLACED}
+    parameters = {
+        "task_id": existing["id"],
+        "seen_status": existing["status"],
+        "next_status": status,
+        "due": due_at,
+        "at": tx.now,
+        **{f"new_{name}": value for name, value in changes.items()},
+    }
+    with tx.atomic():
+        if not tx.changes(_REPLACE, parameters):
+            return None
+        replaced = {**existing, **changes, "status": status, "due_at": due_at, "updated_at": tx.now}
+        if is_in_line and not is_blocked:
+            leave_line(tx, [existing["id"]])
+            enter(tx, [replaced])
+        return replaced

@@ -1,0 +1,55 @@
+"""Enter: waiting tasks that nothing holds back any more become claimable."""
+
+from collections import defaultdict
+from datetime import datetime
+
+from sqlalchemy import bindparam, update
+
+from app.lifecycle import TaskStatus
+from app.queue.alarms import first_of, pending_alarm
+from app.queue.line import join_line, line_key
+from app.queue.task_types import find_type_by_id
+from app.storage.columns import Instant
+from app.storage.database import Row, Transaction
+from app.storage.models import tasks
+
+_MOVE = (
+    update(tasks)
+    .where(tasks.c.id.in_(bindparam("task_ids", expanding=True)))
+    .values(
+        status=bindparam("next_status"),
+        due_at=bindparam("alarm", type_=Instant),
+        updated_at=bindparam("at", type_=Instant),
+    )
+)
+#: What `enter` needs of each task.
+COLUMNS = (
+    tasks.c.id,
+    tasks.c.type_id,
+    tasks.c.claim_rank,
+    tasks.c.attempts,
+    tasks.c.available_at,
+    tasks.c.deadline_at,
+    tasks.c.extras,
+)
+
+
+def enter(tx: Transaction, waiting: list[Row]) -> None:
+    """Make these tasks, which the transaction holds, claimable, each as soon as its time and its line allow."""
+    groups: dict[tuple[TaskStatus, datetime | None], list[int]] = defaultdict(list)
+    in_line = []
+    for task in waiting:
+        task_type = find_type_by_id(tx, task["type_id"])
+        is_overdue = task["deadline_at"] is not None and task["deadline_at"] <= tx.now
+        if task["available_at"] > tx.now and not is_overdue:
+            groups[TaskStatus.SCHEDULED, first_of(task["available_at"], task["deadline_at"])].append(task["id"])
+        elif line_key(task_type, task["extras"]) is not None:
+            groups[TaskStatus.BLOCKED, task["deadline_at"]].append(task["id"])
+            in_line.append(task)
+        else:
+            alarm = pending_alarm(task_type.policies, tx.now, task["attempts"], task["deadline_at"])
+            groups[TaskStatus.PENDING, alarm].append(task["id"])
+    for (status, alarm), ids in groups.items():
+        tx.execute(_MOVE, {"task_ids": ids, "next_status": int(status), "alarm": alarm, "at": tx.now})
+    if in_line:
+        join_line(tx, in_line)

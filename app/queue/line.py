@@ -1,0 +1,303 @@
+"""Lines: tasks with the same concurrency key wait behind each other until they are admitted.
+
+Only admitted tasks are pending or claimed, and only so many of each key are admitted that no limit can be exceeded
+by claiming them. So a claim has nothing to check, and what may not be claimed never stands in its way. Whoever admits
+holds the key's row, and reads the places with locks, which see what others have committed: that makes the limits
+strict across processes.
+"""
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, delete, func, insert, select, update
+
+from app.lifecycle import TaskStatus
+from app.policies import Policies, parse_rate
+from app.queue.alarms import pending_alarm
+from app.queue.ranks import end_rank
+from app.queue.task_types import TaskType, find_type_by_id
+from app.storage.columns import EPOCH, Instant
+from app.storage.database import Row, Transaction
+from app.storage.models import concurrency_keys, line_places, tasks
+
+SLICE = 500
+_MICROSECOND = timedelta(microseconds=1)
+
+_of_keys = line_places.c.key_id.in_(bindparam("key_ids", expanding=True))
+_of_tasks = line_places.c.task_id.in_(bindparam("task_ids", expanding=True))
+_KEYS = select(concurrency_keys.c.id, concurrency_keys.c.concurrency_key).where(
+    concurrency_keys.c.type_id == bindparam("type_id"),
+    concurrency_keys.c.concurrency_key.in_(bindparam("names", expanding=True)),
+)
+_ADD_KEYS = insert(concurrency_keys).prefix_with("IGNORE", dialect="mysql").prefix_with("OR IGNORE", dialect="sqlite")
+_LOCK_KEYS = (
+    select(concurrency_keys)
+    .where(concurrency_keys.c.id.in_(bindparam("key_ids", expanding=True)))
+    .order_by(concurrency_keys.c.id)
+    .with_for_update()
+)
+_CHANGE_KEY = (
+    update(concurrency_keys)
+    .where(concurrency_keys.c.id == bindparam("key_id"))
+    .values(
+        recent_claims=bindparam("recent", type_=concurrency_keys.c.recent_claims.type),
+        due_at=bindparam("due", type_=Instant),
+    )
+)
+_RECHECK = (
+    update(concurrency_keys)
+    .where(concurrency_keys.c.type_id == bindparam("of_type"))
+    .values(due_at=bindparam("now", type_=Instant))
+)
+_DUE_KEYS = (
+    select(concurrency_keys.c.id)
+    .where(concurrency_keys.c.due_at <= bindparam("now", type_=Instant))
+    .order_by(concurrency_keys.c.due_at)
+    .limit(20)
+)
+_PLACES = select(line_places.c.task_id, line_places.c.key_id).where(_of_tasks).with_for_update()
+_LEAVE = delete(line_places).where(_of_tasks)
+_JOIN = insert(line_places)
+_ADMITTED = (
+    select(line_places.c.key_id, line_places.c.is_claimed).where(_of_keys, line_places.c.is_admitted).with_for_update()
+)
+_IN_LINE = (
+    select(line_places.c.key_id, line_places.c.task_id)
+    .where(_of_keys, line_places.c.is_admitted.is_(False))
+    .order_by(line_places.c.key_id, line_places.c.claim_rank, line_places.c.task_id)
+    .limit(bindparam("number"))
+    .with_for_update()
+)
+_BLOCKED = (
+    select(tasks.c.id, tasks.c.type_id, tasks.c.attempts, tasks.c.deadline_at)
+    .where(tasks.c.id.in_(bindparam("task_ids", expanding=True)), tasks.c.status == int(TaskStatus.BLOCKED))
+    .with_for_update()
+)
+_PENDING_OF_KEY = (
+    select(tasks.c.id, tasks.c.deadline_at)
+    .select_from(line_places.join(tasks, tasks.c.id == line_places.c.task_id))
+    .where(
+        line_places.c.key_id == bindparam("key_id"),
+        line_places.c.is_admitted,
+        tasks.c.status == int(TaskStatus.PENDING),
+    )
+    .order_by(line_places.c.claim_rank.desc(), line_places.c.task_id.desc())
+    .limit(bindparam("number"))
+    .with_for_update()
+)
+_ADMIT = (
+    update(tasks)
+    .where(tasks.c.id.in_(bindparam("task_ids", expanding=True)))
+    .values(
+        status=int(TaskStatus.PENDING),
+        due_at=bindparam("alarm", type_=Instant),
+        updated_at=bindparam("at", type_=Instant),
+    )
+)
+# Each key joins the end of the claims when its turn is over.
+_ADMIT_IN_TURN = _ADMIT.values(claim_rank=bindparam("turn"))
+_CALL_BACK = (
+    update(tasks)
+    .where(tasks.c.id.in_(bindparam("task_ids", expanding=True)))
+    .values(
+        status=int(TaskStatus.BLOCKED),
+        due_at=tasks.c.deadline_at,
+        updated_at=bindparam("at", type_=Instant),
+    )
+)
+_SET_ADMITTED = update(line_places).where(_of_tasks).values(is_admitted=bindparam("is_in"))
+_SET_CLAIMED = update(line_places).where(_of_tasks).values(is_claimed=True)
+
+NEXT_DUE = select(func.min(concurrency_keys.c.due_at))
+
+
+def line_key(task_type: TaskType, extras: dict[str, Any] | None) -> str | None:
+    """Return the key in whose line such a task waits, or None if it waits in none.
+
+    Where keys take turns, the tasks without a key take theirs together.
+    """
+    key: str | None = (extras or {}).get("concurrency_key")
+    return "" if key is None and task_type.policies.key_order == "round_robin" else key
+
+
+def join_line(tx: Transaction, blocked: Iterable[Row]) -> None:
+    """Put these tasks, which the transaction has made blocked, into the lines of their keys, and admit whom it can."""
+    by_type: dict[int, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for task in blocked:
+        key = line_key(find_type_by_id(tx, task["type_id"]), task["extras"])
+        assert key is not None
+        by_type[task["type_id"]][key].append(task)
+    places = []
+    for type_id, by_key in by_type.items():
+        ids = _find_keys(tx, type_id, list(by_key))
+        places += [
+            {"task_id": task["id"], "key_id": ids[key], "is_admitted": False, "claim_rank": task["claim_rank"]}
+            for key, of_key in by_key.items()
+            for task in of_key
+        ]
+    key_ids = sorted({place["key_id"] for place in places})
+    tx.all(_LOCK_KEYS, {"key_ids": key_ids})
+    tx.execute(_LEAVE, {"task_ids": [place["task_id"] for place in places]})
+    tx.execute(_JOIN, places)
+    admit(tx, key_ids)
+
+
+def _find_keys(tx: Transaction, type_id: int, names: list[str]) -> dict[str, int]:
+    parameters = {"type_id": type_id, "names": names}
+    found = {row["concurrency_key"]: row["id"] for row in tx.all(_KEYS, parameters)}
+    missing = [name for name in names if name not in found]
+    if missing:
+        tx.execute(_ADD_KEYS, [{"type_id": type_id, "concurrency_key": name, "recent_claims": []} for name in missing])
+        # With a lock, which also sees what somebody else has added in this moment.
+        locked = tx.all(_KEYS.with_for_update(), parameters)
+        found = {row["concurrency_key"]: row["id"] for row in locked}
+    return found
+
+
+def leave_line(tx: Transaction, task_ids: list[int]) -> None:
+    """Take these tasks, finished or waiting for another time, out of the lines of their keys, and admit the next."""
+    places = tx.all(_PLACES, {"task_ids": task_ids})
+    if places:
+        tx.execute(_LEAVE, {"task_ids": task_ids})
+        admit(tx, sorted({place["key_id"] for place in places}))
+
+
+def note_claims(tx: Transaction, task_ids: list[int]) -> None:
+    """Count the claims of these tasks against the rates of their keys, and give the next of each key its turn.
+
+    Belongs into the transaction of the claim: between a claim and its count the key would seem to have room.
+    """
+    places = tx.all(_PLACES, {"task_ids": task_ids})
+    if not places:
+        return
+    tx.execute(_SET_CLAIMED, {"task_ids": task_ids})
+    numbers: dict[int, int] = defaultdict(int)
+    for place in places:
+        numbers[place["key_id"]] += 1
+    for key in tx.all(_LOCK_KEYS, {"key_ids": sorted(numbers)}):
+        policies = find_type_by_id(tx, key["type_id"]).policies
+        if policies.key_rate_limit is not None:
+            recent = [*_recent_claims(tx, policies, key), *[_microseconds(tx.now)] * numbers[key["id"]]]
+            tx.execute(_CHANGE_KEY, {"key_id": key["id"], "recent": recent, "due": key["due_at"]})
+    admit(tx, sorted(numbers))
+
+
+def recheck_lines(tx: Transaction, type_id: int) -> None:
+    """Have housekeeping look at all lines of a type, because its limits per key have changed."""
+    tx.execute(_RECHECK, {"of_type": type_id, "now": tx.now})
+
+
+def admit_due(tx: Transaction) -> int:
+    """Admit from the lines whose rate allows that again; return how many lines were looked at."""
+    key_ids = [row["id"] for row in tx.all(_DUE_KEYS, {"now": tx.now})]
+    if key_ids:
+        # Their limits may have been changed by another process.
+        tx.cache.clear()
+    for key_id in key_ids:
+        with tx.atomic():
+            admit(tx, [key_id])
+    return len(key_ids)
+
+
+def admit(tx: Transaction, key_ids: list[int]) -> None:
+    """Admit as many tasks from the lines of these keys as their limits allow; call back where there are too many."""
+    keys = {key["id"]: key for key in tx.all(_LOCK_KEYS, {"key_ids": key_ids})}
+    types = {key_id: find_type_by_id(tx, key["type_id"]) for key_id, key in keys.items()}
+    rooms = _rooms(tx, keys, types)
+    for key_id, room in rooms.items():
+        if room < 0:
+            _call_back(tx, key_id, -room)
+    number = min(sum(max(room, 0) for room in rooms.values()), SLICE) if len(keys) == 1 else SLICE
+    # One more than may be admitted tells whether anybody is left in line.
+    in_line = tx.all(_IN_LINE, {"key_ids": list(keys), "number": number + 1})
+    is_cut = len(in_line) > number
+    chosen: dict[int, list[int]] = defaultdict(list)
+    left = set(keys) if is_cut else set()
+    for place in in_line[:number]:
+        if len(chosen[place["key_id"]]) < rooms[place["key_id"]]:
+            chosen[place["key_id"]].append(place["task_id"])
+        else:
+            left.add(place["key_id"])
+    _make_pending(tx, types, chosen)
+    for key_id, key in keys.items():
+        due_at = None
+        if is_cut and len(chosen[key_id]) < rooms[key_id]:
+            # Housekeeping goes on where the slice ended.
+            due_at = tx.now
+        elif key_id in left:
+            due_at = _frees_at(types[key_id].policies, _recent_claims(tx, types[key_id].policies, key))
+        if due_at != key["due_at"]:
+            tx.execute(_CHANGE_KEY, {"key_id": key_id, "recent": key["recent_claims"], "due": due_at})
+
+
+def _rooms(tx: Transaction, keys: dict[int, Row], types: dict[int, TaskType]) -> dict[int, int]:
+    """Return how many more tasks of each key may be admitted."""
+    limited = [key_id for key_id in keys if types[key_id].has_limited_keys]
+    admitted: dict[int, int] = defaultdict(int)
+    claimed: dict[int, int] = defaultdict(int)
+    if limited:
+        for place in tx.all(_ADMITTED, {"key_ids": limited}):
+            admitted[place["key_id"]] += 1
+            claimed[place["key_id"]] += place["is_claimed"]
+    rooms = {key_id: sys.maxsize for key_id in keys}
+    for key_id in limited:
+        policies = types[key_id].policies
+        pending = admitted[key_id] - claimed[key_id]
+        if policies.key_max_concurrency is not None:
+            rooms[key_id] = policies.key_max_concurrency - admitted[key_id]
+        if policies.key_rate_limit is not None:
+            # What is pending may be claimed at any moment, so it counts as if it were.
+            allowed, _seconds = parse_rate(policies.key_rate_limit)
+            room = allowed - len(_recent_claims(tx, policies, keys[key_id])) - pending
+            rooms[key_id] = min(rooms[key_id], room)
+        if policies.key_order == "round_robin":
+            rooms[key_id] = min(rooms[key_id], 1 - pending)
+    return rooms
+
+
+def _make_pending(tx: Transaction, types: dict[int, TaskType], chosen: dict[int, list[int]]) -> None:
+    task_ids = [task_id for of_key in chosen.values() for task_id in of_key]
+    if not task_ids:
+        return
+    policies = {task_type.id: task_type.policies for task_type in types.values()}
+    groups: dict[tuple[datetime | None, bool], list[int]] = defaultdict(list)
+    for task in tx.all(_BLOCKED, {"task_ids": task_ids}):
+        of_type = policies[task["type_id"]]
+        alarm = pending_alarm(of_type, tx.now, task["attempts"], task["deadline_at"])
+        groups[alarm, of_type.key_order == "round_robin"].append(task["id"])
+    for (alarm, takes_turns), ids in groups.items():
+        turn = {"turn": end_rank(tx.now)} if takes_turns else {}
+        tx.execute(_ADMIT_IN_TURN if takes_turns else _ADMIT, {"task_ids": ids, "alarm": alarm, "at": tx.now, **turn})
+        tx.execute(_SET_ADMITTED, {"task_ids": ids, "is_in": True})
+
+
+def _call_back(tx: Transaction, key_id: int, surplus: int) -> None:
+    """Put pending tasks back into the line, the last first: a limit was lowered."""
+    surplus_tasks = tx.all(_PENDING_OF_KEY, {"key_id": key_id, "number": min(surplus, SLICE)})
+    ids = [task["id"] for task in surplus_tasks]
+    if ids:
+        tx.execute(_CALL_BACK, {"task_ids": ids, "at": tx.now})
+        tx.execute(_SET_ADMITTED, {"task_ids": ids, "is_in": False})
+
+
+def _recent_claims(tx: Transaction, policies: Policies, key: Row) -> list[int]:
+    if policies.key_rate_limit is None:
+        return []
+    _claims, seconds = parse_rate(policies.key_rate_limit)
+    since = _microseconds(tx.now - timedelta(seconds=seconds))
+    return [claimed_at for claimed_at in key["recent_claims"] if claimed_at > since]
+
+
+def _frees_at(policies: Policies, recent: list[int]) -> datetime | None:
+    """Return when the oldest of the recent claims ceases to count, if there is one."""
+    if policies.key_rate_limit is None or not recent:
+        return None
+    _claims, seconds = parse_rate(policies.key_rate_limit)
+    return EPOCH + timedelta(microseconds=recent[0]) + timedelta(seconds=seconds)
+
+
+def _microseconds(instant: datetime) -> int:
+    return (instant - EPOCH) // _MICROSECOND
