@@ -121,6 +121,20 @@ class BatchRefused(Invalid):
     sentence = "The batch was refused"
 
 
+class InvalidWorkflow(Invalid):
+    """The tasks of a workflow must have different names and wait only for each other; `details` names every fault."""
+
+    code = "invalid_workflow"
+    sentence = "Invalid workflow"
+
+
+class CyclicWorkflow(Invalid):
+    """Some tasks of the workflow wait for each other in a circle, which `detail` names."""
+
+    code = "cyclic_workflow"
+    sentence = "The workflow has a cycle"
+
+
 class TaskTypeInactive(Invalid):
     """The task type does not accept new tasks; an admin can activate it again."""
 
@@ -154,6 +168,13 @@ class NoAvailableTasks(NotFound):
 
     code = "no_available_tasks"
     sentence = "No available tasks"
+
+
+class WorkflowNotFound(NotFound):
+    """No workflow has this id; a workflow is removed with the last of its tasks."""
+
+    code = "workflow_not_found"
+    sentence = "Workflow not found"
 
 
 class KeyNotFound(NotFound):

@@ -46,12 +46,14 @@ class _Draft:
     new: NewTask
     task_type: TaskType
     row: Row
+    joins_line: bool = False
 
 
-def create_tasks(tx: Transaction, news: Sequence[NewTask], *, atomic: bool = False) -> list[Outcome]:
+def create_tasks(tx: Transaction, news: Sequence[NewTask | QueueError], *, atomic: bool = False) -> list[Outcome]:
     """Create the tasks and return for each, in order, what came of it: a task or the error that refuses it.
 
-    With `atomic` all of them are created or none: raises BatchRefused, which names the fault of each.
+    What has been refused before it came here keeps its place. With `atomic` all of them are created or none: raises
+    BatchRefused, which names the fault of each.
     """
     for try_ in range(_MAX_TRIES):
         outcomes: list[Outcome | None] = [None] * len(news)
@@ -59,6 +61,8 @@ def create_tasks(tx: Transaction, news: Sequence[NewTask], *, atomic: bool = Fal
         types: dict[str, TaskType] = {}
         for index, new in enumerate(news):
             try:
+                if isinstance(new, QueueError):
+                    raise new
                 if new.type_name not in types:
                     types[new.type_name] = find_type(tx, new.type_name, fresh=try_ > 0)
                 drafts.append(_draft(tx, index, new, types[new.type_name]))
@@ -79,8 +83,12 @@ def create_tasks(tx: Transaction, news: Sequence[NewTask], *, atomic: bool = Fal
 
 def _draft(tx: Transaction, index: int, new: NewTask, task_type: TaskType) -> _Draft:
     check_new_task(task_type, new)
-    unique_hash = hashlib.sha256(f"{tx.nonce}:{index}".encode()).hexdigest()
-    return _Draft(index, new, task_type, new_row(tx, task_type, new, unique_hash))
+    return _Draft(index, new, task_type, new_row(tx, task_type, new, unique_hash(tx, index)))
+
+
+def unique_hash(tx: Transaction, index: int) -> str:
+    """Return the hash of a task that equals no other; the same when the work is run again."""
+    return hashlib.sha256(f"{tx.nonce}:{index}".encode()).hexdigest()
 
 
 def _refusal(refusals: dict[int, QueueError]) -> BatchRefused:
@@ -151,9 +159,10 @@ def _prepare(tx: Transaction, draft: _Draft, prerequisites: Prerequisites) -> No
     row, new = draft.row, draft.new
     row["type_id"] = draft.task_type.id
     is_keyed = line_key(draft.task_type, row["extras"]) is not None
-    row["has_followers"] = is_keyed
-    state = prerequisites.state_of(new.depends_on, new.on_dependency_failure)
-    if state is TaskStatus.BLOCKED or (is_keyed and state is None and row["status"] == TaskStatus.PENDING):
+    row["has_followers"] = is_keyed or new.is_followed
+    state = TaskStatus.BLOCKED if new.is_held else prerequisites.state_of(new.depends_on, new.on_dependency_failure)
+    draft.joins_line = is_keyed and state is None and row["status"] == TaskStatus.PENDING
+    if state is TaskStatus.BLOCKED or draft.joins_line:
         row.update(status=int(TaskStatus.BLOCKED), due_at=row["deadline_at"])
     elif state is not None:
         finish = finish_parameters(draft.task_type, tx.now)
@@ -198,8 +207,7 @@ def _insert(tx: Transaction, fresh: list[_Draft], prerequisites: Prerequisites) 
                 unfinished.append(task_id)
         if draft.new.tags or draft.new.metadata:
             labels[row["id"]] = labels_of(draft.new.tags, draft.new.metadata)
-        is_ready = prerequisites.state_of(draft.new.depends_on, draft.new.on_dependency_failure) is None
-        if is_ready and row["status"] == TaskStatus.BLOCKED:
+        if draft.joins_line:
             in_line.append(row)
     if edges:
         add_edges(tx, edges, unfinished)

@@ -35,6 +35,9 @@ class NewTask:
     on_dependency_failure: str = "fail"
     # Whether it is a task of its own whatever equals it.
     is_unique: bool = False
+    # Whether tasks that are created together with it wait for it, or it for them.
+    is_followed: bool = False
+    is_held: bool = False
     # More of what `tasks.extras` keeps.
     extras: Mapping[str, Any] = field(default_factory=dict)
 

@@ -3,14 +3,14 @@
 from flask import Blueprint, Flask, Response, redirect, request, send_file, url_for
 from werkzeug.routing import BaseConverter
 
-from app.rest import claims, health, keys, problems, task_types, tasks
+from app.rest import claims, creation, health, keys, problems, task_types, tasks, workflows
 from app.rest.fields import MAX_ID
 from app.settings import ROOT, Settings
 
 OPENAPI_FILE = ROOT / "openapi.json"
-_FACES = (health.blueprint, task_types.blueprint, claims.blueprint, tasks.blueprint, keys.blueprint)
 # What the clients of the older TaskManager know.
-_LEGACY = (health.blueprint, task_types.blueprint, claims.blueprint, tasks.blueprint)
+_LEGACY = (health, task_types, claims, creation, tasks)
+_FACES = (*_LEGACY, keys, workflows)
 
 
 class IdConverter(BaseConverter):
@@ -40,12 +40,12 @@ def register(app: Flask, settings: Settings) -> None:
     app.url_map.merge_slashes = False
     api = Blueprint("api", __name__, url_prefix="/api")
     for face in _FACES:
-        api.register_blueprint(face)
+        api.register_blueprint(face.blueprint)
     api.add_url_rule("/openapi.json", view_func=openapi_document)
     app.register_blueprint(api)
     if settings.legacy_paths:
         for face in _LEGACY:
-            app.register_blueprint(face, name=f"legacy_{face.name}")
+            app.register_blueprint(face.blueprint, name=f"legacy_{face.blueprint.name}")
     app.register_blueprint(_docs(), url_prefix="/api/docs")
     app.add_url_rule("/", view_func=_to_docs)
     problems.register(app)

@@ -9,16 +9,13 @@ from typing import Any
 from flask import Response, request
 from marshmallow import Schema, ValidationError
 
-from app.errors import Detail, Invalid, MissingField, QueueError
+from app.errors import Invalid, QueueError
 from app.queue.keys import Scope
+from app.rest.refusals import MAX_DETAILS, refusal
 from app.rest.schemas.base import AnswerSchema, RequestSchema
 from app.storage.columns import to_json
 from app.web import auth
 from app.web.bodies import read_object
-
-MAX_DETAILS = 50
-_MISSING = "Missing data for required field."
-_UNKNOWN = "Unknown field."
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,32 +135,5 @@ def _load(schema: RequestSchema, data: dict[str, Any]) -> dict[str, Any]:
     try:
         loaded: dict[str, Any] = schema.load(data)
     except ValidationError as error:
-        raise _refusal(schema, _details(error.messages)) from None
+        raise refusal(schema, error) from None
     return loaded
-
-
-def _details(messages: Any, path: str = "") -> list[Detail]:
-    if isinstance(messages, dict):
-        return [
-            detail
-            for name, inner in messages.items()
-            for detail in _details(inner, f"{path}.{name}" if path else str(name))
-        ]
-    return [{"field": path[:500], "problem": str(problem)} for problem in messages]
-
-
-def _refusal(schema: RequestSchema, details: list[Detail]) -> Invalid:
-    """Name every fault, and say the first in the sentence that older clients know."""
-    details = details[:MAX_DETAILS]
-    unknown = [detail["field"] for detail in details if detail["problem"] == _UNKNOWN]
-    hint = f"The request knows: {', '.join(schema.fields)}." if unknown else None
-    # What is missing comes first, in the order in which the schema lists its fields.
-    for name in schema.fields:
-        if {"field": name, "problem": _MISSING} in details:
-            return MissingField(hint, sentence=schema.missing_sentence.format(field=name), details=details)
-    sentences = [
-        detail["problem"] if detail["field"] in detail["problem"] else f"{detail['field']}: {detail['problem']}"
-        for detail in details[:3]
-    ]
-    more = f"; and {len(details) - 3} more" if len(details) > 3 else ""
-    return Invalid(hint, sentence="; ".join(sentence.rstrip(".") for sentence in sentences) + more, details=details)

@@ -50,6 +50,12 @@ def problem(error: errors.QueueError) -> dict[str, Any]:
     }
 
 
+def show_refusal(error: errors.QueueError) -> dict[str, Any]:
+    """Show the error of one item of a batch, as the problem that it would be by itself."""
+    whole = problem(error)
+    return {name: whole[name] for name in ("status", "code", "error", "detail", "details")}
+
+
 def register(app: Flask) -> None:
     """Answer every error of `app` as a problem."""
     app.register_error_handler(errors.QueueError, answer_problem)

@@ -69,6 +69,21 @@ def show_claimed(row: Row) -> dict[str, Any]:
     return {**show_task(row), "lease_token": row["lease_token"], "dependencies": handed_on}
 
 
+def show_workflow(row: Row) -> dict[str, Any]:
+    """Show a workflow without its tasks."""
+    return {"id": row["id"], "name": row["name"], "created_at": show_instant(row["created_at"])}
+
+
+def show_member(row: Row) -> dict[str, Any]:
+    """Show a task within its workflow."""
+    names = (
+        *("name", "id", "type", "depends_on", "progress", "attempts"),
+        *("claimed_by", "error_message", "failure_reason"),
+    )
+    instants = {name: show_instant(row[name]) for name in ("available_at", "completed_at")}
+    return {"status": _WORDS[row["status"]], **{name: row[name] for name in names}, **instants}
+
+
 def show_created(created: Created) -> dict[str, Any]:
     """Show what came of a request to create a task."""
     return {

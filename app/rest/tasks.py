@@ -1,97 +1,29 @@
-"""What producers call: create, list, read, cancel."""
+"""Tasks as producers look at them: list, read, cancel."""
 
-import hashlib
-import re
 from typing import Any
 
-from flask import Blueprint, request
+from flask import Blueprint
 
 from app.errors import (
-    DependencyNotFound,
-    DuplicateTask,
-    IdempotencyKeyReused,
-    InstantPassed,
     Invalid,
     InvalidCursor,
-    InvalidParameters,
     TaskFinished,
     TaskNotFound,
-    TaskTypeInactive,
-    TaskTypeNotFound,
     TryAgain,
 )
 from app.lifecycle import TaskStatus
 from app.queue.attempts import list_attempts
 from app.queue.cancel import cancel_task
-from app.queue.create import create_task
-from app.queue.idempotency import RepeatableRequest, answer_once
 from app.queue.keys import Scope
-from app.queue.new_task import NewTask
 from app.queue.tasks import read_page, read_task
 from app.rest.contract import Answer, contract
 from app.rest.paging import make_cursor, read_cursor
-from app.rest.representations import show_attempt, show_created, show_task
+from app.rest.representations import show_attempt, show_task
 from app.rest.schemas import tasks as schemas
-from app.storage.database import Transaction
-from app.web.auth import current_key
 from app.web.current import database
-from app.web.errors import InvalidHeader
 
 blueprint = Blueprint("tasks", __name__, url_prefix="/tasks")
 TAG = "Tasks"
-CREATE_ERRORS = (
-    TaskTypeNotFound,
-    TaskTypeInactive,
-    InvalidParameters,
-    InstantPassed,
-    DependencyNotFound,
-    DuplicateTask,
-)
-CREATED = {201: "Task created successfully", 200: "Task already exists (deduplicated)"}
-_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
-
-
-@blueprint.post("")
-@contract(
-    "create_task",
-    tag=TAG,
-    scope=Scope.PRODUCER,
-    body=schemas.NewTask,
-    answer=schemas.CreatedTask,
-    messages=CREATED,
-    errors=(*CREATE_ERRORS, IdempotencyKeyReused, TryAgain),
-    headers={
-        "Idempotency-Key": "1 to 255 printable ASCII characters of your own, without spaces: a repeated request "
-        "with them gets the first answer again."
-    },
-)
-def create(body: dict[str, Any]) -> Answer:
-    """Create a task.
-
-    An equal task that is not finished is returned instead of a new one (see the type's `dedupe` policy). To repeat a
-    request safely after a lost connection, send the same `Idempotency-Key` again.
-    """
-    new = NewTask(type_name=body.pop("type"), **body)
-
-    def work(tx: Transaction) -> tuple[int, Any]:
-        created = create_task(tx, new)
-        return 200 if created.is_duplicate else 201, show_created(created)
-
-    key = _idempotency_key()
-    if key is None:
-        status, data = database().write(work, atomic=False)
-    else:
-        # Without the key's own name, so that the same key with another body is noticed.
-        content = hashlib.sha256(request.path.encode() + b"\n" + request.get_data(cache=True)).hexdigest()
-        status, data = answer_once(database(), RepeatableRequest(current_key().id, key, content), work)
-    return Answer(data, CREATED[status], status)
-
-
-def _idempotency_key() -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
-        raise InvalidHeader("`Idempotency-Key` must be 1 to 255 printable ASCII characters without spaces.")
-    return key
 
 
 @blueprint.get("")

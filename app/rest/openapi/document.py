@@ -29,6 +29,7 @@ _TAGS = {
     "Task types": "Named kinds of work, with a JSON Schema for their parameters and policies for their tasks.",
     "Tasks": "What producers call.",
     "Workers": "What workers call.",
+    "Workflows": "Tasks that wait for each other.",
     "Keys": "Who may do what.",
     "Server": "How the server is.",
 }

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-PATH_PARAMETERS = ("task_id", "key_id")
+PATH_PARAMETERS = ("task_id", "key_id", "workflow_id")
 _HOLDER = {
     "task_id": "$response.body#/data/id",
     "worker_id": "$response.body#/data/claimed_by",
@@ -19,6 +19,7 @@ LINKS: dict[str, dict[str, dict[str, Any]]] = {
         "cancel_task": _OF_TASK,
         "list_task_attempts": _OF_TASK,
     },
+    "create_workflow": {"get_workflow": {"workflow_id": "$response.body#/data/id"}},
     "claim_task": {
         "send_heartbeat": _HOLDER,
         "report_progress": _HOLDER,

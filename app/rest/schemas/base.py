@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from marshmallow import EXCLUDE, RAISE, Schema
+from marshmallow import EXCLUDE, RAISE, Schema, fields
 
 from app.rest.fields import QueryInt
 
@@ -26,6 +26,13 @@ class AnswerSchema(Schema):
 
     class Meta:
         unknown = EXCLUDE
+
+
+class Fault(AnswerSchema):
+    """One fault of a request."""
+
+    field = fields.String(required=True, metadata={"description": "Where it is.", "example": "params.path"})
+    problem = fields.String(required=True, metadata={"description": "What is wrong.", "example": "Is missing."})
 
 
 def page_fields(high: int = 1000) -> dict[str, Any]:

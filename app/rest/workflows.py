@@ -1,0 +1,112 @@
+"""Workflows over HTTP."""
+
+from typing import Any
+
+from flask import Blueprint
+
+from app.errors import (
+    BatchRefused,
+    CyclicWorkflow,
+    IdempotencyKeyReused,
+    InvalidCursor,
+    InvalidWorkflow,
+    TryAgain,
+    WorkflowNotFound,
+)
+from app.queue.keys import Scope
+from app.queue.task_types import find_type_by_id
+from app.queue.workflows import Node, create_workflow, list_members, list_workflows, read_workflow, state_of
+from app.rest.contract import Answer, contract
+from app.rest.creation import IDEMPOTENCY, new_task, once
+from app.rest.paging import make_cursor, read_cursor
+from app.rest.representations import show_member, show_workflow
+from app.rest.schemas import workflows as schemas
+from app.rest.schemas.creation import NewWorkflow
+from app.storage.database import Transaction
+from app.web.current import database
+
+blueprint = Blueprint("workflows", __name__, url_prefix="/workflows")
+TAG = "Workflows"
+CREATED = "Workflow created successfully"
+
+
+@blueprint.post("")
+@contract(
+    "create_workflow",
+    tag=TAG,
+    scope=Scope.PRODUCER,
+    body=NewWorkflow,
+    answer=schemas.CreatedWorkflow,
+    messages={201: CREATED},
+    errors=(InvalidWorkflow, CyclicWorkflow, BatchRefused, IdempotencyKeyReused, TryAgain),
+    headers=IDEMPOTENCY,
+)
+def create(body: dict[str, Any]) -> Answer:
+    """Create tasks that wait for each other.
+
+    All of them are created or none. Each task may wait for others by their names; a cycle is refused.
+    """
+    nodes = [
+        Node(item.pop("name"), new_task({**item, "depends_on": None}), item.get("depends_on", []))
+        for item in body["tasks"]
+    ]
+
+    def work(tx: Transaction) -> tuple[int, Any]:
+        workflow, task_ids = create_workflow(tx, body["name"], nodes)
+        return 201, {**show_workflow(workflow), "task_ids": task_ids}
+
+    status, data = once(work)
+    return Answer(data, CREATED, status)
+
+
+@blueprint.get("")
+@contract(
+    "list_workflows",
+    tag=TAG,
+    scope=Scope.READ,
+    query=schemas.WorkflowListQuery,
+    answer=schemas.WorkflowList,
+    messages={200: "Workflows retrieved successfully"},
+    errors=(InvalidCursor,),
+)
+def list_all(query: dict[str, Any]) -> Answer:
+    """List the workflows, newest first."""
+    below_id = read_cursor(query["cursor"]) if query.get("cursor") else None
+    # One more than asked for tells whether there is a next page.
+    rows = database().read(lambda tx: list_workflows(tx, below_id=below_id, limit=query["limit"] + 1))
+    page = rows[: query["limit"]]
+    data = {
+        "workflows": [show_workflow(row) for row in page],
+        "count": len(page),
+        "next_cursor": make_cursor(page[-1]["id"]) if len(rows) > len(page) else None,
+    }
+    return Answer(data, "Workflows retrieved successfully")
+
+
+@blueprint.get("/<id:workflow_id>")
+@contract(
+    "get_workflow",
+    tag=TAG,
+    scope=Scope.READ,
+    query=schemas.WorkflowQuery,
+    answer=schemas.WorkflowView,
+    messages={200: "Workflow retrieved successfully"},
+    errors=(WorkflowNotFound,),
+)
+def get_workflow(workflow_id: int, query: dict[str, Any]) -> Answer:
+    """Read a workflow with the states of its tasks."""
+    limit, after_id = query["limit"], query.get("after_id", 0)
+
+    def work(tx: Transaction) -> dict[str, Any]:
+        workflow, counts = read_workflow(tx, workflow_id)
+        members = list_members(tx, workflow_id, after_id=after_id, limit=limit + 1)
+        page = [{**member, "type": find_type_by_id(tx, member["type_id"]).name} for member in members[:limit]]
+        return {
+            **show_workflow(workflow),
+            "status": state_of(counts),
+            "counts": {status.word: number for status, number in sorted(counts.items())},
+            "tasks": [show_member(member) for member in page],
+            "next_after_id": page[-1]["id"] if len(members) > limit else None,
+        }
+
+    return Answer(database().read(work), "Workflow retrieved successfully")
