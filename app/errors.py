@@ -212,6 +212,13 @@ class DuplicateTask(Conflict):
     sentence = "An equal task exists"
 
 
+class LimitBelowRunning(Conflict):
+    """The limit is lower than the number of tasks that are claimed now; pause the type, or wait until fewer are."""
+
+    code = "limit_below_running"
+    sentence = "The limit is below what is running"
+
+
 class IdempotencyKeyReused(Conflict):
     """This Idempotency-Key came with a different request before; use a new key for a new request."""
 

@@ -21,8 +21,8 @@ from sqlalchemy import create_engine, event, make_url, text
 from app.lifecycle import TaskStatus
 from app.policies import Policies
 from app.queue.claim import claim_task
+from app.queue.register import register_type
 from app.queue.take import ClaimOrder
-from app.queue.task_types import register_type
 from app.settings import Settings
 from app.storage.database import Database, Row, Transaction
 from app.storage.models import metadata, tasks

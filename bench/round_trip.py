@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, make_url
 
 from app.lifecycle import TaskStatus
 from app.policies import Policies
-from app.queue.task_types import register_type
+from app.queue.register import register_type
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.models import metadata

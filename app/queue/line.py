@@ -24,6 +24,8 @@ from app.storage.database import Row, Transaction
 from app.storage.models import concurrency_keys, line_places, tasks
 
 SLICE = 500
+# As many as one batch may bring.
+_SLICE_OF_MANY = 1000
 _MICROSECOND = timedelta(microseconds=1)
 
 _of_keys = line_places.c.key_id.in_(bindparam("key_ids", expanding=True))
@@ -39,13 +41,15 @@ _LOCK_KEYS = (
     .order_by(concurrency_keys.c.id)
     .with_for_update()
 )
-_CHANGE_KEY = (
+_REMEMBER = (
     update(concurrency_keys)
     .where(concurrency_keys.c.id == bindparam("key_id"))
-    .values(
-        recent_claims=bindparam("recent", type_=concurrency_keys.c.recent_claims.type),
-        due_at=bindparam("due", type_=Instant),
-    )
+    .values(recent_claims=bindparam("recent", type_=concurrency_keys.c.recent_claims.type))
+)
+_SET_ALARM = (
+    update(concurrency_keys)
+    .where(concurrency_keys.c.id.in_(bindparam("key_ids", expanding=True)))
+    .values(due_at=bindparam("alarm", type_=Instant))
 )
 _RECHECK = (
     update(concurrency_keys)
@@ -181,7 +185,7 @@ def note_claims(tx: Transaction, task_ids: list[int]) -> None:
         policies = find_type_by_id(tx, key["type_id"]).policies
         if policies.key_rate_limit is not None:
             recent = [*_recent_claims(tx, policies, key), *[_microseconds(tx.now)] * numbers[key["id"]]]
-            tx.execute(_CHANGE_KEY, {"key_id": key["id"], "recent": recent, "due": key["due_at"]})
+            tx.execute(_REMEMBER, {"key_id": key["id"], "recent": recent})
     admit(tx, sorted(numbers))
 
 
@@ -210,7 +214,7 @@ def admit(tx: Transaction, key_ids: list[int]) -> None:
     for key_id, room in rooms.items():
         if room < 0:
             _call_back(tx, key_id, -room)
-    number = min(sum(max(room, 0) for room in rooms.values()), SLICE) if len(keys) == 1 else SLICE
+    number = min(sum(max(room, 0) for room in rooms.values()), SLICE) if len(keys) == 1 else _SLICE_OF_MANY
     # One more than may be admitted tells whether anybody is left in line.
     in_line = tx.all(_IN_LINE, {"key_ids": list(keys), "number": number + 1})
     is_cut = len(in_line) > number
@@ -222,6 +226,7 @@ def admit(tx: Transaction, key_ids: list[int]) -> None:
         else:
             left.add(place["key_id"])
     _make_pending(tx, types, chosen)
+    alarms: dict[datetime | None, list[int]] = defaultdict(list)
     for key_id, key in keys.items():
         due_at = None
         if is_cut and len(chosen[key_id]) < rooms[key_id]:
@@ -230,7 +235,9 @@ def admit(tx: Transaction, key_ids: list[int]) -> None:
         elif key_id in left:
             due_at = _frees_at(types[key_id].policies, _recent_claims(tx, types[key_id].policies, key))
         if due_at != key["due_at"]:
-            tx.execute(_CHANGE_KEY, {"key_id": key_id, "recent": key["recent_claims"], "due": due_at})
+            alarms[due_at].append(key_id)
+    for alarm, of_alarm in alarms.items():
+        tx.execute(_SET_ALARM, {"key_ids": of_alarm, "alarm": alarm})
 
 
 def _rooms(tx: Transaction, keys: dict[int, Row], types: dict[int, TaskType]) -> dict[int, int]:

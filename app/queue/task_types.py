@@ -1,25 +1,21 @@
-"""Task types: registered, changed, found, listed."""
+"""Task types: found, listed."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import bindparam, select
 
-from app.errors import TaskTypeNotFound, TryAgain
+from app.errors import TaskTypeNotFound
 from app.policies import POLICIES, Policies
-from app.queue.json_schema import compile_schema
 from app.queue.patterns import matches
 from app.storage.database import Row, Transaction
-from app.storage.models import task_type_limits, task_type_usage, task_types
+from app.storage.models import task_types
 
-_BY_NAME = select(task_types).where(task_types.c.name_key == bindparam("name_key"))
+BY_NAME = select(task_types).where(task_types.c.name_key == bindparam("name_key"))
 _BY_ID = select(task_types).where(task_types.c.id == bindparam("type_id"))
 _BY_IDS = select(task_types).where(task_types.c.id.in_(bindparam("type_ids", expanding=True)))
 _NAMES = select(task_types.c.id, task_types.c.name).order_by(task_types.c.id)
-_USAGE = insert(task_type_usage)
-_LIMITS = insert(task_type_limits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +81,7 @@ def find_type(tx: Transaction, name: str, *, fresh: bool = False) -> TaskType:
     key = name_key(name)
     if fresh:
         tx.cache.clear()
-    statement = _BY_NAME.with_for_update(read=True) if fresh else _BY_NAME
+    statement = BY_NAME.with_for_update(read=True) if fresh else BY_NAME
     found = tx.cache.get(("type", key), lambda: _load(tx.one(statement, {"name_key": key})))
     if found is None:
         raise TaskTypeNotFound(f"There is no task type `{name}`: register it first, or mend its name.")
@@ -130,76 +126,6 @@ def name_types(tx: Transaction) -> dict[int, str]:
     return tx.cache.get("type names", lambda: {row["id"]: row["name"] for row in tx.all(_NAMES)}) or {}
 
 
-def register_type(
-    tx: Transaction,
-    *,
-    name: str,
-    version: str,
-    param_schema: dict[str, Any],
-    policies: dict[str, Any],
-    defaults: Policies,
-    **flags: Any,
-) -> tuple[Row, bool]:
-    """Create the task type or update the one of that name; return its row and whether it is new.
-
-    A policy that the caller leaves out gets the server's default on a new type and stays as it is on an old one.
-    Raises InvalidSchema.
-    """
-    compile_schema(param_schema)
-    changes = {"name": name, "version": version, "param_schema": param_schema, **policies, **flags}
-    found = tx.one(_BY_NAME.with_for_update(), {"name_key": name_key(name)})
-    if found is not None:
-        return _change(tx, found, changes), False
-    values = {
-        "name_key": name_key(name),
-        "result_schema": None,
-        "is_active": True,
-        "is_paused": False,
-        "revision": 1,
-        **asdict(defaults),
-        **changes,
-        "created_at": tx.now,
-        "updated_at": tx.now,
-    }
-    _check_result_schema(values)
-    try:
-        type_id = tx.insert(insert(task_types), values)
-    except IntegrityError:
-        # Somebody else has registered the same new name in this very moment.
-        found = tx.one(_BY_NAME.with_for_update(), {"name_key": name_key(name)})
-        if found is None:
-            raise TryAgain from None
-        return _change(tx, found, changes), False
-    tx.execute(_USAGE, {"type_id": type_id, "usage_count": 0})
-    tx.execute(_LIMITS, {"type_id": type_id, "recent_claims": []})
-    return {"id": type_id, **values}, True
-
-
-def change_type(tx: Transaction, name: str, changes: dict[str, Any]) -> Row:
-    """Apply `changes` to the task type and return its row; raises TaskTypeNotFound or InvalidSchema."""
-    found = tx.one(_BY_NAME.with_for_update(), {"name_key": name_key(name)})
-    if found is None:
-        raise TaskTypeNotFound
-    return _change(tx, found, changes)
-
-
-def _change(tx: Transaction, found: Row, changes: dict[str, Any]) -> Row:
-    """Change the row, which the transaction holds; what is as it was does not make a new revision."""
-    if "param_schema" in changes:
-        compile_schema(changes["param_schema"])
-    _check_result_schema(changes)
-    if all(found[name] == value for name, value in changes.items()):
-        return found
-    values = {**changes, "revision": found["revision"] + 1, "updated_at": tx.now}
-    tx.execute(update(task_types).where(task_types.c.id == found["id"]).values(**values))
-    return {**found, **values}
-
-
-def _check_result_schema(values: dict[str, Any]) -> None:
-    if values.get("result_schema") is not None:
-        compile_schema(values["result_schema"], "result_schema")
-
-
 SORTABLE = ("id", "name", "version", "created_at", "updated_at")
 
 
@@ -215,7 +141,7 @@ def list_types(tx: Transaction, *, active_only: bool, sort_by: str, descending: 
 
 def read_type(tx: Transaction, name: str) -> Row:
     """Return the whole row of a task type, straight from the table; raises TaskTypeNotFound."""
-    row = tx.one(_BY_NAME, {"name_key": name_key(name)})
+    row = tx.one(BY_NAME, {"name_key": name_key(name)})
     if row is None:
         raise TaskTypeNotFound
     return row

@@ -5,10 +5,11 @@ from typing import Any
 
 from flask import Blueprint
 
-from app.errors import InvalidSchema, TaskTypeNotFound
+from app.errors import InvalidSchema, LimitBelowRunning, TaskTypeNotFound
 from app.policies import POLICIES
 from app.queue.keys import Scope
-from app.queue.task_types import change_type, list_types, read_type, register_type
+from app.queue.register import change_type, register_type
+from app.queue.task_types import list_types, read_type
 from app.queue.usage import read_usage
 from app.rest.contract import Answer, contract
 from app.rest.representations import show_task_type
@@ -28,7 +29,7 @@ TAG = "Task types"
     body=schemas.TaskTypeRegistration,
     answer=schemas.RegisteredTaskType,
     messages={201: "Task type registered successfully", 200: "Task type updated successfully"},
-    errors=(InvalidSchema,),
+    errors=(InvalidSchema, LimitBelowRunning),
 )
 def register_task_type(body: dict[str, Any]) -> Answer:
     """Register a task type, or update the one of that name.
@@ -93,7 +94,7 @@ def get_task_type(name: str) -> Answer:
     body=schemas.TaskTypeChange,
     answer=schemas.TaskType,
     messages={200: "Task type updated successfully"},
-    errors=(TaskTypeNotFound, InvalidSchema),
+    errors=(TaskTypeNotFound, InvalidSchema, LimitBelowRunning),
 )
 def change_task_type(name: str, body: dict[str, Any]) -> Answer:
     """Change parts of a task type; what is left out stays.

@@ -121,14 +121,19 @@ class Transaction:
             with self.atomic():
                 yield
             return
-        self._connection.exec_driver_sql("SAVEPOINT undoable")
+        # Of the same name, an inner savepoint would take the place of an outer one.
+        name = f"undoable_{self._depth}"
+        self._connection.exec_driver_sql(f"SAVEPOINT {name}")
+        self._depth += 1
         try:
             yield
         except BaseException:
             with suppress(DBAPIError):  # After a deadlock there is nothing left to go back to.
-                self._connection.exec_driver_sql("ROLLBACK TO SAVEPOINT undoable")
+                self._connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {name}")
             raise
-        self._connection.exec_driver_sql("RELEASE SAVEPOINT undoable")
+        finally:
+            self._depth -= 1
+        self._connection.exec_driver_sql(f"RELEASE SAVEPOINT {name}")
 
     def _roll_back(self) -> None:
         try:

@@ -215,17 +215,16 @@ def test_two_that_end_at_once_release_their_dependent(queue, kind, open_database
 
 
 def test_a_dependent_that_is_created_while_its_task_ends_is_never_forgotten(queue, kind, open_database):
+    def create_dependent(made, of_id):
+        made.append(Queue(open_database()).create("work", {"of": of_id}, depends_on=[of_id]))
+
     for _ in range(15):
         queue.create()
         claimed = queue.must_claim(kind)
         made = []
         threads = [
             threading.Thread(target=complete, args=(Queue(open_database()), claimed)),
-            threading.Thread(
-                target=lambda: made.append(
-                    Queue(open_database()).create("work", {"of": claimed["id"]}, depends_on=[claimed["id"]])
-                )
-            ),
+            threading.Thread(target=create_dependent, args=(made, claimed["id"])),
         ]
         for thread in threads:
             thread.start()

@@ -12,8 +12,8 @@ from app.lifecycle import TaskStatus
 from app.policies import Policies
 from app.queue.claim import claim_task
 from app.queue.due import do_what_is_due
+from app.queue.register import register_type
 from app.queue.take import ClaimOrder
-from app.queue.task_types import register_type
 from app.queue.tasks import list_tasks, read_task
 from app.storage.database import Database, Transaction
 from app.storage.models import tasks

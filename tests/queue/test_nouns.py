@@ -12,7 +12,8 @@ from app.queue.due import do_what_is_due, remove_old_answers
 from app.queue.idempotency import RepeatableRequest, answer_once
 from app.queue.keys import Scope, change_key, create_key, find_key, has_admin_key, revoke_key
 from app.queue.new_task import NewTask
-from app.queue.task_types import change_type, find_type, list_types, read_type
+from app.queue.register import change_type
+from app.queue.task_types import find_type, list_types, read_type
 from app.queue.tasks import list_tasks, read_page, read_task
 from app.queue.usage import count_usage, read_usage
 

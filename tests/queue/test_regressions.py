@@ -19,8 +19,9 @@ from app.queue.fail import fail_task
 from app.queue.idempotency import RepeatableRequest, answer_once
 from app.queue.keys import create_key, find_key, has_admin_key, list_keys, revoke_key
 from app.queue.new_task import NewTask
+from app.queue.register import change_type
 from app.queue.release import release_task
-from app.queue.task_types import change_type, find_type, read_type
+from app.queue.task_types import find_type, read_type
 from app.queue.tasks import list_tasks, read_page, read_task
 from app.queue.usage import SLICE as USAGE_SLICE
 from app.queue.usage import read_watermark

@@ -13,7 +13,7 @@ from tests.support.factories import Queue
 WORKERS = 6
 
 
-def _run(functions) -> None:
+def run_at_once(functions) -> None:
     """Run all at once and raise the first error of any."""
     errors = []
 
@@ -49,7 +49,7 @@ def test_every_task_is_claimed_once_and_completed_once(queue, open_database):
                 token = task["lease_token"]
                 mine.do(complete_task, task["id"], worker_id=f"w{number}", lease_token=token, result=None)
 
-    _run([lambda number=number: work(number) for number in range(WORKERS)])
+    run_at_once([lambda number=number: work(number) for number in range(WORKERS)])
     assert len(done) == 60
     assert set(done.values()) == {1}
     states = Counter(task["status"] for task in queue.do(list_tasks, limit=1000))
@@ -65,7 +65,7 @@ def test_equal_creates_at_once_all_succeed_with_one_task(queue, open_database):
         for number in range(10):
             answers.append((number, *mine.do(create_task, NewTask(type_name="work", params={"n": number}))[:2]))
 
-    _run([work] * WORKERS)
+    run_at_once([work] * WORKERS)
     for number in range(10):
         of_number = [(task["id"], is_duplicate) for at, task, is_duplicate in answers if at == number]
         assert len({task_id for task_id, _ in of_number}) == 1
@@ -94,7 +94,7 @@ def test_a_limit_holds_whatever_the_number_of_workers(queue, open_database):
             token = task["lease_token"]
             mine.do(complete_task, task["id"], worker_id=f"w{number}", lease_token=token, result=None)
 
-    _run([lambda number=number: work(number) for number in range(WORKERS)])
+    run_at_once([lambda number=number: work(number) for number in range(WORKERS)])
     assert state["claims"] == 7
     assert 1 <= state["most"] <= 3
 
@@ -105,5 +105,5 @@ def test_registering_one_name_at_once_makes_one_type(queue, open_database):
     def work():
         ids.append(Queue(open_database()).register("same"))
 
-    _run([work] * WORKERS)
+    run_at_once([work] * WORKERS)
     assert len(set(ids)) == 1

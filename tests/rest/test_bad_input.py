@@ -133,6 +133,33 @@ BODIES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, list[Any]]]] = {
             "deadline_at": NO_INSTANT,
             "dedupe_key": name(),
             "parent_task_id": [1.5, True, [], {}, 2**63, 10**400, "x" * 256, *CONTROL],
+            "on_duplicate": [5, True, [], {}, "", "ignore", "RETURN"],
+            "depends_on": [5, True, "x", {}, [0], [-1], ["1"], [1.0], [True], [None], [2**63], [1] * 1001],
+            "on_dependency_failure": [5, True, [], {}, "", "ignore", None],
+            "tags": [5, True, "x", {}, [5], [None], [""], ["a,b"], ["a=b"], ["a\x00"], ["x" * 101], ["t"] * 21],
+            "metadata": [
+                *NO_OBJECT,
+                {"a=b": 1},
+                {"": 1},
+                {"x" * 101: 1},
+                {"a": "x" * 9000},
+                dict.fromkeys(map(str, range(51))),
+            ],
+            "concurrency_key": name(),
+        },
+    ),
+    ("POST", "/api/tasks/batch"): (
+        {"tasks": [{"type": "checksum", "params": {"path": "new"}}]},
+        {
+            "tasks": [5, True, "x", {}, None, [], [{}] * 1001],
+            "atomic": [*NO_FLAG, None],
+        },
+    ),
+    ("POST", "/api/workflows"): (
+        {"tasks": [{"name": "only", "type": "checksum", "params": {"path": "new"}}]},
+        {
+            "name": name(),
+            "tasks": [5, True, "x", {}, None, [], [5], [{}], [{"name": "a", "type": "checksum", "params": {}, "x": 1}]],
         },
     ),
     ("POST", "/api/tasks/claim"): (
@@ -189,6 +216,10 @@ QUERIES: dict[str, dict[str, list[str]]] = {
         "include": ["everything", "params,secrets", "params result", "x" * 51],
         "limit": ["0", "-1", "1001", "1.0", "ten", "", "9" * 30, "1e1", "\u0663", "0x1", str(2**63)],
         "offset": ["-1", "1000000001", "1.5", "x", "", "9" * 5000],
+    },
+    "/api/workflows": {
+        "cursor": ["x" * 501, "a\x00"],
+        "limit": ["0", "-1", "1001", "1.0", "ten", ""],
     },
     "/api/task-types": {
         "active_only": ["yes", "", "2", "truee"],

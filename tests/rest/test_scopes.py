@@ -31,6 +31,7 @@ ALLOWED: dict[tuple[str, str], set[str] | None] = {
     ("GET", "/api/task-types/<name:name>"): ANY_KEY,
     ("PATCH", "/api/task-types/<name:name>"): ADMIN,
     ("POST", "/api/tasks"): PRODUCER,
+    ("POST", "/api/tasks/batch"): PRODUCER,
     ("GET", "/api/tasks"): ANY_KEY,
     ("GET", "/api/tasks/<id:task_id>"): ANY_KEY,
     ("GET", "/api/tasks/<id:task_id>/attempts"): ANY_KEY,
@@ -40,6 +41,9 @@ ALLOWED: dict[tuple[str, str], set[str] | None] = {
     ("POST", "/api/tasks/<id:task_id>/progress"): WORKER,
     ("POST", "/api/tasks/<id:task_id>/complete"): WORKER,
     ("POST", "/api/tasks/<id:task_id>/release"): WORKER,
+    ("POST", "/api/workflows"): PRODUCER,
+    ("GET", "/api/workflows"): ANY_KEY,
+    ("GET", "/api/workflows/<id:workflow_id>"): ANY_KEY,
     ("POST", "/api/keys"): ADMIN,
     ("GET", "/api/keys"): ADMIN,
     ("PATCH", "/api/keys/<id:key_id>"): ADMIN,
@@ -62,6 +66,7 @@ def endpoints(app: Flask) -> list[tuple[str, str]]:
 
 def call(client: Client, method: str, rule: str) -> Any:
     path = rule.replace("<name:name>", "nothing").replace("<id:task_id>", "1").replace("<id:key_id>", "999999999")
+    path = path.replace("<id:workflow_id>", "1")
     return client.request(method, path.replace("<path:path>", "swagger-ui.css"), json={"surprise": 1})
 
 

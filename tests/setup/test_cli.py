@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from app.cli import main
 from app.lifecycle import TaskStatus
-from app.queue.task_types import register_type
+from app.queue.register import register_type
 from app.settings import PREFIX, Settings
 from app.storage.database import Database, Transaction
 from app.storage.models import tasks

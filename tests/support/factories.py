@@ -6,8 +6,8 @@ from app.policies import Policies
 from app.queue.claim import claim_task
 from app.queue.create import create_task
 from app.queue.new_task import NewTask
+from app.queue.register import register_type
 from app.queue.take import ClaimOrder
-from app.queue.task_types import register_type
 from app.storage.database import Database, Row
 
 ANYTHING = {"type": "object"}

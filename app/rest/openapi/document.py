@@ -170,6 +170,8 @@ def example_of(schema: Schema) -> Any:
 def _example_of_field(field: Any) -> Any:
     if "example" in field.metadata:
         return field.metadata["example"]
+    if hasattr(field, "schema"):
+        return example_of(field.schema)
     inner = getattr(field, "inner", None)
     if inner is not None:
         return [example_of(inner.schema) if hasattr(inner, "schema") else _example_of_field(inner)]

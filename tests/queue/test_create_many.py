@@ -1,0 +1,107 @@
+"""Create many: a result for each, a handful of statements, and nothing twice."""
+
+import threading
+
+import pytest
+
+from app.errors import BatchRefused, QueueError
+from app.lifecycle import TaskStatus
+from app.queue.create_many import create_tasks
+from app.queue.new_task import NewTask
+from app.queue.tasks import list_tasks, read_task
+from app.storage.models import task_labels
+from tests.support.factories import Queue
+from tests.support.statements import counted_statements
+
+
+def new(number=None, type_name="work", **more):
+    return NewTask(type_name=type_name, params={} if number is None else {"n": number}, **more)
+
+
+def test_each_task_gets_a_result_in_its_place(queue):
+    queue.register(param_schema={"type": "object", "properties": {"n": {"type": "integer"}}})
+    known = queue.create("work", {"n": 1})
+    items = [new(0), new(1), new("x"), new(0, type_name="none"), new(3, depends_on=[10**12]), new(0), new(5)]
+    results = queue.do(create_tasks, items)
+    codes = [each.code if isinstance(each, QueueError) else each[1:] for each in results]
+    assert codes == [
+        (False, False),
+        (True, False),
+        "invalid_parameters",
+        "task_type_not_found",
+        "dependency_not_found",
+        (True, False),
+        (False, False),
+    ]
+    assert results[1].task["id"] == known["id"]
+    assert results[5].task["id"] == results[0].task["id"]
+    for created in (results[0], results[6]):
+        read = queue.do(read_task, created.task["id"])
+        assert {name: read[name] for name in created.task} == created.task
+    assert len(queue.do(list_tasks, limit=10)) == 3
+
+
+def test_all_or_none(queue):
+    queue.register()
+    with pytest.raises(BatchRefused) as refused:
+        queue.do(create_tasks, [new(0), new(1, type_name="none"), new(2, depends_on=[10**12])], atomic=True)
+    assert [detail["field"] for detail in refused.value.details] == ["tasks.1", "tasks.2.depends_on"]
+    assert queue.do(list_tasks, limit=10) == []
+    assert len(queue.do(create_tasks, [new(0), new(1)], atomic=True)) == 2
+
+
+def test_a_thousand_tasks_cost_a_handful_of_statements(queue, database):
+    queue.register()
+    queue.create()
+    with counted_statements(database) as seen:
+        results = queue.do(create_tasks, [new(f"many {number}") for number in range(1000)])
+    assert len({created.task["id"] for created in results}) == 1000
+    # BEGIN, types, equals, two chunks of inserts, two of ids, COMMIT.
+    assert len(seen) == 8
+
+
+def test_a_thousand_tasks_with_keys_and_labels_cost_a_handful_too(queue, database):
+    queue.register(key_max_concurrency=1)
+    queue.create("work", {"n": "warms the caches"})
+    items = [
+        new(number, concurrency_key=f"key {number % 500}", tags=["a"], metadata={"m": number}) for number in range(1000)
+    ]
+    with counted_statements(database) as seen:
+        results = queue.do(create_tasks, items)
+    assert len(seen) < 30
+    assert sum(created.task["status"] == TaskStatus.PENDING for created in results) == 500
+    assert len(queue.do(lambda tx: tx.all(task_labels.select()))) == 2000
+
+
+def test_a_retried_batch_with_dedupe_makes_nothing_twice_at_once(queue, open_database):
+    queue.register()
+    items = [new(number) for number in range(60)]
+    made = []
+
+    def work(order):
+        made.append(Queue(open_database()).do(create_tasks, order))
+
+    threads = [threading.Thread(target=work, args=(order,)) for order in (items, items[::-1], items[30:] + items[:30])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(made) == 3
+    assert len(queue.do(list_tasks, limit=1000)) == 60
+    assert sum(not created.is_duplicate for results in made for created in results) == 60
+
+
+def test_tasks_that_equal_no_other_are_all_created(queue):
+    queue.register(dedupe="never")
+    results = queue.do(create_tasks, [new(0)] * 5)
+    assert len({created.task["id"] for created in results}) == 5
+
+
+def test_no_task_of_a_batch_gets_in_under_a_schema_that_another_process_has_replaced(queue, open_database):
+    queue.register()
+    queue.create()
+    strict = {"type": "object", "properties": {"n": {"type": "string"}}}
+    Queue(open_database()).register(param_schema=strict)
+    results = queue.do(create_tasks, [new(1), new("text")])
+    assert isinstance(results[0], QueueError)
+    assert not isinstance(results[1], QueueError)

@@ -1,0 +1,83 @@
+"""Duplicates: chosen parameters, and what an equal task means."""
+
+import pytest
+
+from app.errors import DuplicateTask
+from app.lifecycle import TaskStatus
+from app.queue.complete import complete_task
+from app.queue.create import create_task
+from app.queue.due import do_what_is_due
+from app.queue.new_task import NewTask
+from app.queue.tasks import list_tasks, read_task
+
+
+def create(queue, params=None, **more):
+    return queue.do(create_task, NewTask(type_name="work", params=params or {}, **more))
+
+
+def test_only_the_chosen_parameters_are_compared(queue):
+    queue.register(dedupe_on=["url"])
+    first = create(queue, {"url": "a", "at": 1})
+    again = create(queue, {"at": 2, "url": "a"})
+    assert (again.task["id"], again.is_duplicate, again.is_replaced) == (first.task["id"], True, False)
+    assert not create(queue, {"url": "b", "at": 1}).is_duplicate
+    # What has none of them equals what has none of them.
+    assert not create(queue, {"at": 1}).is_duplicate
+    assert create(queue, {"at": 2}).is_duplicate
+
+
+def test_a_key_of_ones_own_rules_over_the_chosen_parameters(queue):
+    queue.register(dedupe_on=["url"])
+    create(queue, {"url": "a"}, dedupe_key="one")
+    assert not create(queue, {"url": "a"}, dedupe_key="two").is_duplicate
+
+
+def test_a_duplicate_may_be_rejected(queue):
+    queue.register(on_duplicate="reject")
+    first = create(queue).task
+    with pytest.raises(DuplicateTask) as refused:
+        create(queue)
+    assert f"Task {first['id']} is equal and pending." in refused.value.detail
+    assert create(queue, on_duplicate="return").task["id"] == first["id"]
+    assert len(queue.do(list_tasks, limit=10)) == 1
+
+
+def test_a_waiting_duplicate_may_be_replaced(queue, clock):
+    kind = queue.register(on_duplicate="replace", dedupe_on=["url"])
+    first = create(queue, {"url": "a", "n": 1}).task
+    second = create(queue, {"url": "a", "n": 2}, priority=7, delay_seconds=60)
+    assert second[1:] == (True, True)
+    task = queue.do(read_task, first["id"])
+    assert (task["params"], task["priority"], task["status"]) == ({"url": "a", "n": 2}, 7, TaskStatus.SCHEDULED)
+    assert queue.claim(kind) is None
+    third = create(queue, {"url": "a", "n": 3}, priority=-1)
+    assert third.is_replaced
+    claimed = queue.must_claim(kind)
+    assert (claimed["id"], claimed["params"], claimed["priority"]) == (first["id"], {"url": "a", "n": 3}, -1)
+
+
+def test_what_is_being_worked_on_is_not_replaced(queue):
+    kind = queue.register(on_duplicate="replace")
+    first = create(queue, priority=1).task
+    queue.must_claim(kind)
+    again = create(queue, priority=2)
+    assert (again.task["id"], again.task["priority"], again[1:]) == (first["id"], 1, (True, False))
+
+
+def test_a_replaced_task_keeps_its_line_and_its_dependencies(queue, clock):
+    kind = queue.register(key_max_concurrency=1, on_duplicate="replace", dedupe_on=["url"])
+    before = create(queue, {"url": "x"}, concurrency_key="a").task
+    in_line = create(queue, {"url": "y"}, concurrency_key="a").task
+    dependent = create(queue, {"url": "z"}, depends_on=[before["id"]]).task
+    for task, url in ((in_line, "y"), (dependent, "z")):
+        again = create(queue, {"url": url, "n": 2}, priority=3)
+        assert (again.task["id"], again.task["status"], again.is_replaced) == (task["id"], TaskStatus.BLOCKED, True)
+    create(queue, {"url": "x", "n": 2}, delay_seconds=30)
+    # Who is delayed leaves the line.
+    assert queue.must_claim(kind)["id"] == in_line["id"]
+    clock.advance(seconds=30)
+    queue.do(do_what_is_due)
+    assert queue.claim(kind) is None
+    task = queue.do(read_task, in_line["id"])
+    queue.do(complete_task, task["id"], worker_id="w1", lease_token=task["lease_token"], result=None)
+    assert queue.must_claim(kind)["id"] == before["id"]

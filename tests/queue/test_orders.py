@@ -1,0 +1,48 @@
+"""The orders in which a type's tasks are claimed."""
+
+from datetime import timedelta
+
+from app.queue.complete import complete_task
+
+
+def test_the_earliest_deadline_is_claimed_first_where_the_type_says_so(queue, clock):
+    kind = queue.register(claim_order="deadline")
+    made = {}
+    for name, seconds in (("none", None), ("late", 300), ("early", 100), ("middle", 200)):
+        deadline_at = None if seconds is None else clock.instant + timedelta(seconds=seconds)
+        made[queue.create(deadline_at=deadline_at, priority=9 if name == "late" else 0)["id"]] = name
+    assert [made[queue.must_claim(kind)["id"]] for _ in made] == ["early", "middle", "late", "none"]
+
+
+def test_a_worker_may_ask_for_the_earliest_deadline_by_itself(queue, clock):
+    kind = queue.register()
+    made = {}
+    for name, seconds in (("none", None), ("late", 300), ("early", 100)):
+        deadline_at = None if seconds is None else clock.instant + timedelta(seconds=seconds)
+        made[queue.create(deadline_at=deadline_at)["id"]] = name
+    assert [made[queue.must_claim(kind, sort_by="deadline_at")["id"]] for _ in made] == ["early", "late", "none"]
+
+
+def test_with_aging_a_low_priority_does_not_starve(queue, clock):
+    kind = queue.register(priority_aging_seconds=60)
+    low = queue.create(priority=0)
+    claimed = []
+    for _ in range(12):
+        # There is always something of higher priority.
+        queue.create(priority=10)
+        clock.advance(seconds=60)
+        task = queue.must_claim(kind)
+        queue.do(complete_task, task["id"], worker_id="w1", lease_token=task["lease_token"], result=None)
+        claimed.append(task["id"])
+    assert claimed.index(low["id"]) == 10
+
+
+def test_without_aging_it_does(queue, clock):
+    kind = queue.register()
+    low = queue.create(priority=0)
+    claimed = []
+    for _ in range(12):
+        queue.create(priority=10)
+        clock.advance(seconds=60)
+        claimed.append(queue.must_claim(kind)["id"])
+    assert low["id"] not in claimed
