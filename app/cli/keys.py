@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
+from app.queue.audit import Actor
 from app.queue.keys import Scope, change_key, create_key, list_keys, revoke_key
 from app.settings import Settings
 from app.setup.failures import SetupError
@@ -13,6 +14,7 @@ from app.setup.run import run
 from app.storage.database import Database, Row, Transaction
 
 T = TypeVar("T")
+_ACTOR = Actor(0, "taskmanager keys")
 _LONGEST_NAME = 255
 _LAST_YEAR = 9998
 _LARGEST_ID = 2**63 - 1
@@ -107,7 +109,7 @@ def _create(settings: Settings, given: Any) -> int:
         expires_at = given.expires_at or (tx.now + given.expires_in_days if given.expires_in_days else None)
         if expires_at is not None and expires_at <= tx.now:
             raise SetupError("The key would have expired already: name an instant in the future.")
-        return create_key(tx, name=given.name, scopes=given.scope, expires_at=expires_at)
+        return create_key(tx, name=given.name, scopes=given.scope, expires_at=expires_at, actor=_ACTOR)
 
     secret, row = _with_database(settings, work)
     until = f", until {_show(row['expires_at'])}" if row["expires_at"] else ""
@@ -151,13 +153,13 @@ def _show(instant: datetime | None) -> str | None:
 
 
 def _revoke(settings: Settings, given: Any) -> int:
-    row = _with_database(settings, lambda tx: revoke_key(tx, given.id))
+    row = _with_database(settings, lambda tx: revoke_key(tx, given.id, _ACTOR))
     print(f"Key {row['id']} ({row['name']}) is revoked. {_delay(settings)}")
     return 0
 
 
 def _expire(settings: Settings, given: Any) -> int:
-    row = _with_database(settings, lambda tx: change_key(tx, given.id, {"expires_at": given.at}))
+    row = _with_database(settings, lambda tx: change_key(tx, given.id, {"expires_at": given.at}, _ACTOR))
     print(f"Key {row['id']} ({row['name']}) ends at {_show(row['expires_at'])}. {_delay(settings)}")
     return 0
 

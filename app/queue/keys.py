@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import bindparam, insert, or_, select, update
 
 from app.errors import InstantPassed, KeyNotFound, LastAdminKey
+from app.queue.audit import PROGRAM, Actor, describe_changes, write_audit
 from app.storage.cache import Cache
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
@@ -85,7 +86,14 @@ def _load(row: Row | None) -> Key | None:
     return Key(row["id"], row["name"], scopes, row["expires_at"], row["revoked_at"])
 
 
-def create_key(tx: Transaction, *, name: str, scopes: list[str], expires_at: datetime | None = None) -> tuple[str, Row]:
+def create_key(
+    tx: Transaction,
+    *,
+    name: str,
+    scopes: list[str],
+    expires_at: datetime | None = None,
+    actor: Actor = PROGRAM,
+) -> tuple[str, Row]:
     """Create a key and return it, this once, with its row; raises InstantPassed if it would be expired already."""
     if expires_at is not None and expires_at <= tx.now:
         problem = "Must be later than now."
@@ -105,7 +113,11 @@ def create_key(tx: Transaction, *, name: str, scopes: list[str], expires_at: dat
         "revoked_at": None,
         "created_at": tx.now,
     }
-    return secret, {"id": tx.insert(insert(api_keys), values), **values}
+    key_id = tx.insert(insert(api_keys), values)
+    write_audit(
+        tx, actor, "create_api_key", f"keys/{key_id}", {"name": name, "scopes": ordered, "expires_at": expires_at}
+    )
+    return secret, {"id": key_id, **values}
 
 
 def list_keys(tx: Transaction) -> list[Row]:
@@ -118,28 +130,30 @@ def has_admin_key(tx: Transaction) -> bool:
     return tx.one(_ADMINS, {"now": tx.now}) is not None
 
 
-def change_key(tx: Transaction, key_id: int, changes: dict[str, Any]) -> Row:
+def change_key(tx: Transaction, key_id: int, changes: dict[str, Any], actor: Actor = PROGRAM) -> Row:
     """Rename a key or change its expiry, and return it; raises KeyNotFound, or LastAdminKey."""
     row = _read(tx, key_id)
     if changes.get("expires_at") is not None:
         _keep_an_admin(tx, row)
-    if changes:
+    if details := describe_changes(row, changes):
         tx.execute(update(api_keys).where(api_keys.c.id == key_id).values(**changes))
+        write_audit(tx, actor, "change_api_key", f"keys/{key_id}", details)
     return {**row, **changes}
 
 
-def revoke_key(tx: Transaction, key_id: int) -> Row:
+def revoke_key(tx: Transaction, key_id: int, actor: Actor = PROGRAM) -> Row:
     """Revoke a key for ever and return it; raises KeyNotFound, or LastAdminKey. Twice is as good as once."""
     row = _read(tx, key_id)
     if row["revoked_at"] is not None:
         return row
     _keep_an_admin(tx, row)
     tx.execute(update(api_keys).where(api_keys.c.id == key_id).values(revoked_at=tx.now))
+    write_audit(tx, actor, "revoke_api_key", f"keys/{key_id}", {"name": row["name"]})
     return {**row, "revoked_at": tx.now}
 
 
 def _read(tx: Transaction, key_id: int) -> Row:
-    row = tx.one(_BY_ID, {"key_id": key_id})
+    row = tx.one(_BY_ID.with_for_update(), {"key_id": key_id})
     if row is None:
         raise KeyNotFound
     return row

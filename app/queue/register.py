@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from app.errors import LimitBelowRunning, TaskTypeNotFound, TryAgain
 from app.lifecycle import TaskStatus
 from app.policies import Policies
+from app.queue.audit import PROGRAM, Actor, describe_changes, write_audit
 from app.queue.json_schema import compile_schema
 from app.queue.line import recheck_lines
 from app.queue.task_types import BY_NAME, name_key
@@ -40,6 +41,7 @@ def register_type(
     param_schema: dict[str, Any],
     policies: dict[str, Any],
     defaults: Policies,
+    actor: Actor = PROGRAM,
     **flags: Any,
 ) -> tuple[Row, bool]:
     """Create the task type or update the one of that name; return its row and whether it is new.
@@ -51,7 +53,7 @@ def register_type(
     changes = {"name": name, "version": version, "param_schema": param_schema, **policies, **flags}
     found = tx.one(BY_NAME.with_for_update(), {"name_key": name_key(name)})
     if found is not None:
-        return _change(tx, found, changes), False
+        return _change(tx, found, changes, actor, "register_task_type"), False
     values = {
         "name_key": name_key(name),
         "result_schema": None,
@@ -71,13 +73,13 @@ def register_type(
         found = tx.one(BY_NAME.with_for_update(), {"name_key": name_key(name)})
         if found is None:
             raise TryAgain from None
-        return _change(tx, found, changes), False
+        return _change(tx, found, changes, actor, "register_task_type"), False
     tx.execute(_USAGE, {"type_id": type_id, "usage_count": 0})
     tx.execute(_LIMITS, {"type_id": type_id, "recent_claims": []})
     return {"id": type_id, **values}, True
 
 
-def change_type(tx: Transaction, name: str, changes: dict[str, Any]) -> Row:
+def change_type(tx: Transaction, name: str, changes: dict[str, Any], actor: Actor = PROGRAM) -> Row:
     """Apply `changes` to the task type and return its row.
 
     Raises TaskTypeNotFound, InvalidSchema, or LimitBelowRunning.
@@ -85,21 +87,23 @@ def change_type(tx: Transaction, name: str, changes: dict[str, Any]) -> Row:
     found = tx.one(BY_NAME.with_for_update(), {"name_key": name_key(name)})
     if found is None:
         raise TaskTypeNotFound
-    return _change(tx, found, changes)
+    return _change(tx, found, changes, actor, "change_task_type")
 
 
-def _change(tx: Transaction, found: Row, changes: dict[str, Any]) -> Row:
+def _change(tx: Transaction, found: Row, changes: dict[str, Any], actor: Actor, action: str) -> Row:
     """Change the row, which the transaction holds; what is as it was does not make a new revision."""
     if "param_schema" in changes:
         compile_schema(changes["param_schema"])
     _check_result_schema(changes)
-    if all(found[name] == value for name, value in changes.items()):
+    details = describe_changes(found, changes)
+    if not details:
         return found
     _check_limits(tx, found, changes)
     values = {**changes, "revision": found["revision"] + 1, "updated_at": tx.now}
     tx.execute(update(task_types).where(task_types.c.id == found["id"]).values(**values))
     if any(found[name] != changes.get(name, found[name]) for name in _OF_KEYS):
         recheck_lines(tx, found["id"])
+    write_audit(tx, actor, action, f"task-types/{found['name']}", details)
     return {**found, **values}
 
 

@@ -9,6 +9,7 @@ from app.queue.keys import Scope, change_key, create_key, list_keys, revoke_key
 from app.rest.contract import Answer, contract
 from app.rest.representations import show_key
 from app.rest.schemas import keys as schemas
+from app.web.auth import actor
 from app.web.current import database
 
 blueprint = Blueprint("keys", __name__, url_prefix="/keys")
@@ -27,7 +28,7 @@ TAG = "Keys"
 )
 def create_api_key(body: dict[str, Any]) -> Answer:
     """Create an API key; this answer is the only one that ever holds it."""
-    secret, row = database().write(lambda tx: create_key(tx, **body))
+    secret, row = database().write(lambda tx: create_key(tx, **body, actor=actor()))
     return Answer({**show_key(row), "key": secret}, "API key created successfully", 201)
 
 
@@ -57,7 +58,7 @@ def list_api_keys() -> Answer:
 )
 def change_api_key(key_id: int, body: dict[str, Any]) -> Answer:
     """Rename an API key or change when it ceases to work."""
-    row = database().write(lambda tx: change_key(tx, key_id, body))
+    row = database().write(lambda tx: change_key(tx, key_id, body, actor()))
     database().cache.clear()
     return Answer(show_key(row), "API key updated successfully")
 
@@ -76,6 +77,6 @@ def revoke_api_key(key_id: int) -> Answer:
 
     Other server processes refuse it within `TASKMANAGER_CACHE_SECONDS`, this one at once.
     """
-    row = database().write(lambda tx: revoke_key(tx, key_id))
+    row = database().write(lambda tx: revoke_key(tx, key_id, actor()))
     database().cache.clear()
     return Answer(show_key(row), "API key revoked successfully")

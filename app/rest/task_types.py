@@ -15,6 +15,7 @@ from app.rest.contract import Answer, contract
 from app.rest.representations import show_task_type
 from app.rest.schemas import task_types as schemas
 from app.storage.database import Row
+from app.web.auth import actor
 from app.web.current import database, settings
 
 blueprint = Blueprint("task_types", __name__, url_prefix="/task-types")
@@ -40,8 +41,9 @@ def register_task_type(body: dict[str, Any]) -> Answer:
     for name in ("param_schema", "result_schema"):
         _need_type(body.get(name), name)
     policies = {name: body.pop(name) for name in POLICIES if name in body}
+    defaults = settings().default_policies
     row, is_new = database().write(
-        lambda tx: register_type(tx, **body, policies=policies, defaults=settings().default_policies)
+        lambda tx: register_type(tx, **body, policies=policies, defaults=defaults, actor=actor())
     )
     database().cache.clear()
     usage = {} if is_new else database().read(read_usage)
@@ -104,7 +106,7 @@ def change_task_type(name: str, body: dict[str, Any]) -> Answer:
     """
     for field in ("param_schema", "result_schema"):
         _need_type(body.get(field), field)
-    row = _whichever_exists(name, lambda known: database().write(lambda tx: change_type(tx, known, body)))
+    row = _whichever_exists(name, lambda known: database().write(lambda tx: change_type(tx, known, body, actor())))
     database().cache.clear()
     usage = database().read(read_usage)
     return Answer(show_task_type(row, usage.get(row["id"])), "Task type updated successfully")

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
+from app.queue.audit import Actor
 from app.queue.keys import create_key, has_admin_key
 from app.settings import Settings
 from app.setup.connection import connect_to
@@ -82,7 +83,7 @@ def url_without_password(text: str) -> str:
 def _create_first_key(tx: Transaction) -> str | None:
     if has_admin_key(tx):
         return None
-    return create_key(tx, name="first admin key", scopes=["admin"])[0]
+    return create_key(tx, name="first admin key", scopes=["admin"], actor=Actor(0, "taskmanager setup"))[0]
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "setup_database.py") -> int:

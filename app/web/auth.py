@@ -4,6 +4,7 @@ from datetime import datetime
 
 from flask import g, request
 
+from app.queue.audit import Actor
 from app.queue.keys import EVERYBODY, Key, Scope, find_kept_key, find_key
 from app.web.current import database, settings
 from app.web.errors import KeyRefused, KeyRequired, ScopeMissing
@@ -28,6 +29,12 @@ def current_key() -> Key:
     """Return the key that `require` let in."""
     key: Key = g.key
     return key
+
+
+def actor() -> Actor:
+    """Return the caller as the audit log names it."""
+    key = current_key()
+    return Actor(key.id, key.name)
 
 
 def _usable(key: Key | None, now: datetime) -> Key:
