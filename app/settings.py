@@ -63,6 +63,12 @@ class Settings:
     idempotency_seconds: int = _setting(
         86400, "How long the answer to an `Idempotency-Key` is remembered.", low=60, high=30 * 86400
     )
+    audit_seconds: int = _setting(
+        365 * 86400,
+        "How long the audit log keeps an entry.",
+        low=86400,
+        high=100 * 365 * 86400,
+    )
     log_level: str = _setting(
         "info", "How much the server writes to its log.", choices=("debug", "info", "warning", "error")
     )

@@ -18,7 +18,7 @@ _LONGEST_SHOWN = 500
 _INSERT = insert(audit_entries)
 _OLD = (
     select(audit_entries.c.id)
-    .where(audit_entries.c.created_at < bindparam("before", type_=Instant))
+    .where(audit_entries.c.created_at <= bindparam("before", type_=Instant))
     .order_by(audit_entries.c.created_at)
     .limit(SLICE)
 )

@@ -24,7 +24,7 @@ _DUE = (
 )
 _OLD_ANSWERS = (
     select(idempotency_keys.c.id)
-    .where(idempotency_keys.c.created_at < bindparam("before", type_=Instant))
+    .where(idempotency_keys.c.created_at <= bindparam("before", type_=Instant))
     .order_by(idempotency_keys.c.created_at)
     .limit(SLICE)
 )

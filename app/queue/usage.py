@@ -29,6 +29,14 @@ _NEXT = (
     .order_by(tasks.c.id)
     .limit(SLICE)
 )
+# When the first task above the watermark was created.
+FIRST_UNCOUNTED = (
+    select(tasks.c.created_at)
+    .where(tasks.c.id > func.coalesce(_WATERMARK.scalar_subquery(), 0))
+    .order_by(tasks.c.id)
+    .limit(1)
+    .scalar_subquery()
+)
 # One statement, so one snapshot: between two the watermark could move, and some tasks be counted twice.
 _USAGE = union_all(
     select(task_type_usage.c.type_id, task_type_usage.c.usage_count, task_type_usage.c.last_used_at),

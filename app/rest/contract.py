@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any
 
 from flask import Response, request
-from marshmallow import Schema, ValidationError
+from marshmallow import EXCLUDE, Schema, ValidationError
 
 from app.errors import Invalid, QueueError
 from app.queue.keys import Scope
@@ -50,6 +50,7 @@ class Contract:
     answer: type[AnswerSchema]
     messages: Mapping[int, str]
     body: RequestSchema | None = None
+    is_body_optional: bool = False
     query: RequestSchema | None = None
     errors: tuple[type[QueueError], ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -67,6 +68,7 @@ def contract(
     answer: type[AnswerSchema],
     messages: Mapping[int, str],
     body: type[Schema] | None = None,
+    is_body_optional: bool = False,
     query: type[Schema] | None = None,
     errors: tuple[type[QueueError], ...] = (),
     headers: Mapping[str, str] | None = None,
@@ -76,7 +78,8 @@ def contract(
 
     `operation_id` is what generated clients call the method; `messages` says for each status of success the sentence
     of the envelope; `errors` are those of the queue that the view can raise beside the usual ones; `headers` are
-    request headers that it looks at, with what they mean; `minimal` is the answer to `Prefer: return=minimal`.
+    request headers that it looks at, with what they mean; where the body may be left out, no body is one without
+    fields; `minimal` is the answer to `Prefer: return=minimal`.
     """
     terms = Contract(
         operation_id=operation_id,
@@ -86,6 +89,7 @@ def contract(
         messages=messages,
         # A schema instance is expensive to build and is used by all requests.
         body=body() if body is not None else None,  # type: ignore[arg-type]
+        is_body_optional=is_body_optional,
         # Where there is nothing to ask for, a query is a mistake; only the health may be asked with anything.
         query=query() if query is not None else (None if scope is None else RequestSchema()),  # type: ignore[arg-type]
         errors=errors,
@@ -99,10 +103,10 @@ def contract(
             if terms.scope is not None:
                 auth.require(terms.scope)
             if terms.query is not None:
-                asked = _load(terms.query, _query_arguments())
+                asked = _load(terms.query, _query_arguments(terms.query))
                 arguments.update({"query": asked} if query is not None else {})
             if terms.body is not None:
-                arguments["body"] = _load(terms.body, read_object())
+                arguments["body"] = _load(terms.body, read_object(is_optional=terms.is_body_optional))
             return respond(view(**arguments))
 
         checked.contract = terms  # type: ignore[attr-defined]
@@ -121,7 +125,9 @@ def respond(answer: Answer) -> Response:
     )
 
 
-def _query_arguments() -> dict[str, Any]:
+def _query_arguments(schema: RequestSchema) -> dict[str, Any]:
+    if schema.unknown == EXCLUDE:
+        return dict(request.args.items())
     repeated = [name for name, values in request.args.lists() if len(values) > 1]
     if repeated:
         raise Invalid(

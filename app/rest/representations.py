@@ -1,5 +1,6 @@
 """Rows as the API shows them; the schemas document the same, and the tests hold each answer against them."""
 
+from datetime import datetime
 from typing import Any
 
 from app.lifecycle import TaskStatus
@@ -113,6 +114,21 @@ def show_attempt(row: Row) -> dict[str, Any]:
     plain = {name: row[name] for name in ("number", "worker_id", "outcome", "error_message", "late_report")}
     instants = {name: show_instant(row[name]) for name in ("claimed_at", "ended_at", "late_report_at")}
     return {**plain, **instants}
+
+
+def show_audit_entry(row: Row) -> dict[str, Any]:
+    """Show what somebody changed."""
+    plain = {name: row[name] for name in ("id", "api_key_id", "actor", "action", "subject", "details")}
+    return {**plain, "created_at": show_instant(row["created_at"])}
+
+
+def show_duty(row: Row, now: datetime) -> dict[str, Any]:
+    """Show how a duty is done."""
+    return {
+        "is_running": row["held_until"] is not None and row["held_until"] > now,
+        **{name: row[name] for name in ("last_seconds", "last_changed", "last_error")},
+        **{name: show_instant(row[name]) for name in ("held_until", "last_began_at", "last_ended_at", "last_error_at")},
+    }
 
 
 def show_key(row: Row) -> dict[str, Any]:

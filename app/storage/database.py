@@ -161,6 +161,7 @@ class Database:
         self.engine, self.dialect = connect(settings)
         self.cache = Cache(settings.cache_seconds)
         self.clock: Clock = clock or DatabaseClock()
+        self._pool_size = settings.database_pool_size
         self._timeout_seconds = settings.database_timeout_seconds
         _forget_connections_after_fork(self)
 
@@ -227,6 +228,16 @@ class Database:
             # Jitter, so that those who met in a deadlock do not meet again.
             time.sleep(_FIRST_PAUSE_SECONDS * 2**run * random.random())
         raise AssertionError("unreachable")
+
+    def describe(self) -> Row:
+        """Return what the database is, as it said at the first connection, and how many of these there may be."""
+        dialect = self.engine.dialect
+        version = getattr(dialect, "server_version_info", None) or ()
+        return {
+            "kind": "mariadb" if getattr(dialect, "is_mariadb", False) else self.dialect.name,
+            "version": ".".join(str(part) for part in version),
+            "pool_size": self._pool_size,
+        }
 
     def dispose(self) -> None:
         """Close the connections that are not in use."""

@@ -14,12 +14,17 @@ MAX_DEPTH = 64
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def read_object() -> dict[str, Any]:
-    """Return the JSON object in the request's body; raises InvalidJson or BodyTooLarge."""
+def read_object(*, is_optional: bool = False) -> dict[str, Any]:
+    """Return the JSON object in the request's body; raises InvalidJson or BodyTooLarge.
+
+    Where the body is optional, an empty one is an object without fields.
+    """
     try:
         body = request.get_data(cache=True)
     except RequestEntityTooLarge:
         raise BodyTooLarge from None
+    if is_optional and not body.strip():
+        return {}
     value = parse(body)
     if not isinstance(value, dict):
         raise InvalidJson("The body must be a JSON object: { … }.")

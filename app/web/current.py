@@ -12,6 +12,19 @@ from app.web.polling import Polling
 EXTENSION = "taskmanager"
 
 
+class Outcome(Protocol):
+    """What a round of housekeeping did."""
+
+    is_skipped: bool
+    changed: dict[str, int]
+    has_more: bool
+    seconds: float
+
+    @property
+    def total(self) -> int:
+        """How many rows were changed."""
+
+
 class Housekeeping(Protocol):
     """What a request may ask of housekeeping."""
 
@@ -20,6 +33,9 @@ class Housekeeping(Protocol):
 
     def run_after_request(self) -> None:
         """Do what is due, once the answer is on its way."""
+
+    def run(self, budget_seconds: float) -> Outcome:
+        """Do what is due until nothing is or the time is used up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,7 +205,7 @@ def test_two_requests_with_one_key_at_once_are_done_once(queue, open_database):
 def test_kept_answers_are_removed_after_their_time(queue, clock):
     request = RepeatableRequest(1, "key", "hash")
     answer_once(queue.database, request, lambda tx: (201, {"n": 1}))
-    clock.advance(seconds=3600)
+    clock.advance(seconds=3599)
     assert queue.do(remove_old_answers, 3600) == 0
     clock.advance(seconds=1)
     assert queue.do(remove_old_answers, 3600) == 1

@@ -44,6 +44,8 @@ ALLOWED: dict[tuple[str, str], set[str] | None] = {
     ("POST", "/api/workflows"): PRODUCER,
     ("GET", "/api/workflows"): ANY_KEY,
     ("GET", "/api/workflows/<id:workflow_id>"): ANY_KEY,
+    ("POST", "/api/housekeeping/run"): WORKER,
+    ("GET", "/api/audit"): ADMIN,
     ("POST", "/api/keys"): ADMIN,
     ("GET", "/api/keys"): ADMIN,
     ("PATCH", "/api/keys/<id:key_id>"): ADMIN,

@@ -163,7 +163,7 @@ def test_housekeeping_does_what_is_due_and_ends(installed: Project):
     make_due_task(installed)
     result = installed.taskmanager("housekeeping")
     assert result.returncode == 0, result.stderr
-    assert result.stdout == "1 rows changed\n"
+    assert result.stdout == "1 rows changed (do_what_is_due 1)\n"
     assert installed.taskmanager("housekeeping").stdout == "0 rows changed\n"
 
 
@@ -179,7 +179,7 @@ def test_housekeeping_in_a_loop_ends_quietly_with_ctrl_c(installed: Project):
     )
     assert process.stdout is not None
     try:
-        assert process.stdout.readline() == "1 rows changed\n"
+        assert process.stdout.readline() == "1 rows changed (do_what_is_due 1)\n"
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=20)
     finally:

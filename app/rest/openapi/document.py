@@ -31,6 +31,7 @@ _TAGS = {
     "Workers": "What workers call.",
     "Workflows": "Tasks that wait for each other.",
     "Keys": "Who may do what.",
+    "Audit": "Who changed what.",
     "Server": "How the server is.",
 }
 _PATH_PARAMETER = re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>")
@@ -95,7 +96,7 @@ def _operation(view: Any, terms: Contract, rule: str) -> dict[str, Any]:
     }
     if terms.body is not None:
         operation["requestBody"] = {
-            "required": True,
+            "required": not terms.is_body_optional,
             "content": {"application/json": {"schema": terms.body, "example": example_of(terms.body)}},
         }
     return operation
