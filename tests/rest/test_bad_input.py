@@ -223,6 +223,7 @@ QUERIES: dict[str, dict[str, list[str]]] = {
     "/api/workflows": {
         "cursor": ["x" * 501, "a\x00"],
         "limit": ["0", "-1", "1001", "1.0", "ten", ""],
+    },
     "/api/audit": {
         "action": ["x" * 65, "a\x00"],
         "subject": ["x" * 301, "a\n"],
