@@ -37,7 +37,7 @@ _STORAGE: dict[str, Any] = {
 class HealthQuery(RequestSchema):
     """How much to tell; health may be asked with any other parameter beside, such as those of load balancers."""
 
-    verbose = Flag("Tell an admin more: how housekeeping is, and the database.", True, load_default=False)
+    verbose = Flag("Tell an admin more: how housekeeping is, and the database.", False, load_default=False)
 
     class Meta:
         unknown = EXCLUDE
