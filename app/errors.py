@@ -100,6 +100,13 @@ class InstantPassed(Invalid):
     sentence = "An instant has passed"
 
 
+class InvalidSchedule(Invalid):
+    """Nothing follows from the schedule: its cron expression, time zone or end cannot be; `details` names the field."""
+
+    code = "invalid_schedule"
+    sentence = "Invalid schedule"
+
+
 class InvalidCursor(Invalid):
     """The cursor was not made by this server; begin again without one."""
 
@@ -161,6 +168,13 @@ class TaskTypeNotFound(NotFound):
 
     code = "task_type_not_found"
     sentence = "Task type not found"
+
+
+class ScheduleNotFound(NotFound):
+    """No schedule has this id."""
+
+    code = "schedule_not_found"
+    sentence = "Schedule not found"
 
 
 class NoAvailableTasks(NotFound):

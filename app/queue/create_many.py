@@ -143,9 +143,10 @@ def _find_equals(tx: Transaction, firsts: dict[str, _Draft], *, sees_latest: boo
     found: dict[str, Row] = {}
     over = []
     for row in tx.all(statement, {"hashes": list(firsts)}) if firsts else []:
-        task_type = firsts[row["dedupe_hash"]].task_type
+        draft = firsts[row["dedupe_hash"]]
+        task_type = draft.task_type
         is_own = tx.is_rerun and row["created_at"] == tx.now
-        if is_own or stands_in_the_way(tx, task_type, row):
+        if is_own or draft.new.once is not None or stands_in_the_way(tx, task_type, row):
             found[row["dedupe_hash"]] = {**row, "type": task_type.name}
         else:
             over.append(row["id"])

@@ -35,6 +35,8 @@ class NewTask:
     on_dependency_failure: str = "fail"
     # Whether it is a task of its own whatever equals it.
     is_unique: bool = False
+    # The hash of what there is to be one task for ever, finished or not: it takes the place of every other comparison.
+    once: str | None = None
     # Whether tasks that are created together with it wait for it, or it for them.
     is_followed: bool = False
     is_held: bool = False
@@ -74,7 +76,9 @@ def new_row(tx: Transaction, task_type: TaskType, new: NewTask, unique_hash: str
         problem = "Must be later than now, and than the time from which the task is available."
         raise InstantPassed(sentence=f"deadline_at: {problem}", details=[{"field": "deadline_at", "problem": problem}])
     is_scheduled = available_at > tx.now
-    if new.is_unique or (new.dedupe_key is None and policies.dedupe == "never"):
+    if new.once is not None:
+        hashed = new.once
+    elif new.is_unique or (new.dedupe_key is None and policies.dedupe == "never"):
         # Unique, so that a rerun after a lost answer finds the task instead of creating a second one.
         hashed = unique_hash
     else:

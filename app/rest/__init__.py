@@ -3,14 +3,26 @@
 from flask import Blueprint, Flask, Response, redirect, request, send_file, url_for
 from werkzeug.routing import BaseConverter
 
-from app.rest import audit, claims, creation, health, housekeeping, keys, problems, task_types, tasks, workflows
+from app.rest import (
+    audit,
+    claims,
+    creation,
+    health,
+    housekeeping,
+    keys,
+    problems,
+    schedules,
+    task_types,
+    tasks,
+    workflows,
+)
 from app.rest.fields import MAX_ID
 from app.settings import ROOT, Settings
 
 OPENAPI_FILE = ROOT / "openapi.json"
 # What the clients of the older TaskManager know.
 _LEGACY = (health, task_types, claims, creation, tasks)
-_FACES = (*_LEGACY, keys, workflows, audit, housekeeping)
+_FACES = (*_LEGACY, keys, schedules, workflows, audit, housekeeping)
 
 
 class IdConverter(BaseConverter):

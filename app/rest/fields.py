@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from marshmallow import ValidationError, fields, validate
 
 from app.policies import POLICIES, check_policy
-from app.storage.columns import UTC
+from app.storage.columns import UTC, instant_text
 
 MAX_ID = 2**63 - 1
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -235,6 +235,4 @@ class Policy(fields.Field[Any]):
 
 def show_instant(value: datetime | None) -> str | None:
     """Write an instant as the API does: UTC, milliseconds, `Z`."""
-    if value is None:
-        return None
-    return f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03d}Z"
+    return None if value is None else instant_text(value)

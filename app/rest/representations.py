@@ -131,6 +131,24 @@ def show_duty(row: Row, now: datetime) -> dict[str, Any]:
     }
 
 
+def show_schedule(row: Row) -> dict[str, Any]:
+    """Show a schedule."""
+    extras = row["extras"]
+    plain = (
+        *("id", "name", "type", "type_id", "params", "priority", "cron", "interval_seconds", "timezone"),
+        *("jitter_seconds", "overlap", "catch_up", "catch_up_limit", "is_paused"),
+        *("last_task_id", "created_count", "skipped_count", "error_message"),
+    )
+    instants = ("starts_at", "ends_at", "next_at", "due_at", "last_at", "created_at", "updated_at")
+    return {
+        **{name: row[name] for name in plain},
+        **{name: show_instant(row[name]) for name in instants},
+        "tags": extras.get("tags", []),
+        "metadata": extras.get("metadata", {}),
+        "concurrency_key": extras.get("concurrency_key"),
+    }
+
+
 def show_key(row: Row) -> dict[str, Any]:
     """Show a key without its hash."""
     return {

@@ -68,6 +68,11 @@ def to_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+def instant_text(value: datetime) -> str:
+    """Write an instant as the API shows it, and as JSON holds it: UTC, milliseconds, `Z`."""
+    return f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03d}Z"
+
+
 # SQLite gives only its INTEGER primary keys their values by itself.
 Id = BigInteger().with_variant(Integer, "sqlite")
 # All integers of SQLite have 64 bits; it cannot change the type that it once wrote down.

@@ -99,6 +99,32 @@ def policy(policy_name: str) -> list[Any]:
 POLICY_FIELDS = {each: policy(each) for each in POLICIES}
 WORKER = {"worker_id": [*name(), None], "lease_token": text(64, low=1)}
 
+SCHEDULE: dict[str, list[Any]] = {
+    "params": NO_OBJECT,
+    "priority": [*integer(-(2**31) + 1, 2**31 - 1), None],
+    "tags": [5, True, "x", {}, [5], [None], [""], ["a,b"], ["a\x00"], ["x" * 101], ["x"] * 21, [["x"]], None],
+    "metadata": [*NO_OBJECT, {str(number): 1 for number in range(51)}],
+    "concurrency_key": name(),
+    "cron": [
+        *(*NO_TEXT, *CONTROL, "", " ", "*", "* * * *", "* * * * * *", "@daily", "60 * * * *", "* 24 * * *", None),
+        *("0 0 30 2 *", "0 0 31 4,6,9,11 *", "0 0 0 * *", "0 0 32 * *", "0 0 * 13 *", "0 0 * * 8", "*/0 * * * *"),
+        *("5-1 * * * *", "* * * * FUN", "1,,2 * * * *", "\u0661 * * * *", "0\u00a00 * * *", "0 0 */31 * MON#5"),
+        *("x " * 200, "1" * 256),
+    ],
+    "timezone": [
+        *(*NO_TEXT, *CONTROL, "", " ", "Europe", "europe/berlin", "Mars/Base", "../Europe/Berlin", "/etc/passwd", None),
+        *("right/UTC", "localtime", "+02:00", "UTC ", "Europe/Berlin\u00e9", "x" * 65),
+    ],
+    "starts_at": NO_INSTANT,
+    "ends_at": [*NO_INSTANT, "2026-01-01T12:00:00Z", "1999-01-01T00:00:00Z"],
+    "jitter_seconds": [*integer(0, 3600), None],
+    "overlap": [5, True, [], {}, "", "SKIP", "cancel", None],
+    "catch_up": [5, True, [], {}, "", "ALL", "two", None],
+    "catch_up_limit": [*integer(1, 1000), None],
+    "is_paused": [*NO_FLAG, None],
+}
+SCHEDULE_OF_TYPE = {"type": [*name(), None], **SCHEDULE}
+
 # --- every endpoint that takes a body: a right one, and what is wrong for each field --------------------------------
 BODIES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, list[Any]]]] = {
     ("POST", "/api/task-types/register"): (
@@ -196,6 +222,18 @@ BODIES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {**WORKER, "delay_seconds": [*seconds(YEAR), None]},
     ),
     ("POST", "/api/housekeeping/run"): ({"budget_seconds": 1}, {"budget_seconds": [0, 0.09, 25.1, *seconds(25), None]}),
+    ("POST", "/api/schedules"): (
+        {"name": "new", "type": "checksum", "params": {"path": "new"}, "cron": "* * * * *"},
+        {"name": [*name(), None], **SCHEDULE_OF_TYPE},
+    ),
+    ("POST", "/api/schedules/preview"): (
+        {"cron": "* * * * *"},
+        {"name": [*name(), None], **SCHEDULE_OF_TYPE, "count": [*integer(1, 100), None]},
+    ),
+    ("PATCH", "/api/schedules/{schedule}"): (
+        {"priority": 5},
+        {**SCHEDULE_OF_TYPE, "interval_seconds": [*integer(1, YEAR), None]},
+    ),
     ("POST", "/api/keys"): (
         {"name": "new", "scopes": ["read"]},
         {
@@ -233,6 +271,11 @@ QUERIES: dict[str, dict[str, list[str]]] = {
         "cursor": ["x" * 501, "a\x00"],
         "limit": ["0", "1001", "ten", ""],
     },
+    "/api/schedules": {
+        "type": ["x" * 256, "a\x00"],
+        "cursor": ["x" * 501, "a\x00"],
+        "limit": ["0", "-1", "1001", "1.0", "ten", ""],
+    },
     "/api/task-types": {
         "active_only": ["yes", "", "2", "truee"],
         "sort_by": ["", "param_schema", "name; DROP TABLE tasks", "id desc"],
@@ -251,7 +294,9 @@ class Stage:
         self.expect(201, "POST", "/api/tasks", type="checksum", params={"path": "b"})
         claimed = self.expect(200, "POST", "/api/tasks/claim", worker_id="w", types=["checksum"])
         key = self.expect(201, "POST", "/api/keys", name="one more", scopes=["read"])
-        self.ids = {"claimed": claimed["id"], "key": key["id"]}
+        hourly = {"name": "hourly", "type": "checksum", "params": {"path": "a"}, "interval_seconds": 3600}
+        schedule = self.expect(201, "POST", "/api/schedules", **hourly)
+        self.ids = {"claimed": claimed["id"], "key": key["id"], "schedule": schedule["id"]}
         self.token = claimed["lease_token"]
 
     def expect(self, status: int, method: str, path: str, **body: Any) -> dict[str, Any]:
@@ -303,7 +348,7 @@ def show_part(part: str) -> str:
     return part.removeprefix("/api/")
 
 
-INVALID = ("invalid_request", "missing_field", "invalid_schema")
+INVALID = ("invalid_request", "missing_field", "invalid_schema", "invalid_schedule")
 endpoints_with_a_body = pytest.mark.parametrize(("method", "path"), BODIES, ids=show_part)
 
 
@@ -593,6 +638,9 @@ def requests_with_an_id(stage: Stage, given: str) -> Iterator[tuple[str, TestRes
         for token in (None, stage.token, "no token", "99999999999999999999-300-x", "1-300-😀"):
             body = {**BODIES["POST", f"/api/tasks/{{claimed}}/{verb}"][0], "lease_token": token}
             yield f"POST {verb} {token}", stage.client.post(f"/api/tasks/{given}/{verb}", json=body)
+    yield "GET schedule", stage.client.get(f"/api/schedules/{given}")
+    yield "PATCH schedule", stage.client.patch(f"/api/schedules/{given}", json={"priority": 1})
+    yield "DELETE schedule", stage.client.delete(f"/api/schedules/{given}")
     yield "PATCH key", stage.client.patch(f"/api/keys/{given}", json={"name": "x"})
     yield "DELETE key", stage.client.delete(f"/api/keys/{given}")
 
@@ -616,7 +664,7 @@ UNKNOWN_IDS = [
 def test_an_id_that_does_not_exist_is_not_found(stage: Stage, number: Any) -> None:
     before = stage.stored()
     for what, answer in requests_with_an_id(stage, str(number)):
-        code = "key_not_found" if "key" in what else "task_not_found"
+        code = f"{what.split()[1]}_not_found" if what.endswith((" key", " schedule")) else "task_not_found"
         assert fault_of(answer, 404, code) is None, (what, answer.get_data(as_text=True))
     assert stage.stored() == before
 
@@ -793,7 +841,7 @@ def test_every_fault_of_the_parameters_is_named(stage: Stage) -> None:
     assert stage.stored() == before
 
 
-@pytest.mark.parametrize("path", ["/api/keys/{key}", "/api/task-types/checksum"])
+@pytest.mark.parametrize("path", ["/api/keys/{key}", "/api/task-types/checksum", "/api/schedules/{schedule}"])
 def test_a_change_of_nothing_is_no_error(stage: Stage, path: str) -> None:
     answer = stage.client.patch(stage.path(path), json={})
     assert answer.status_code == 200, answer.get_data(as_text=True)

@@ -22,7 +22,7 @@ EXAMPLES = int(os.environ.get("TASKMANAGER_TEST_EXAMPLES", "20"))
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 # Refusals of requests that fit the document, because of what is stored, or because JSON Schema cannot say it:
 # old clients get 400 for the state of a task (api.md), parameters must fit their type's schema, a schema must be
-# a valid one, and a cursor must have come from this server.
+# a valid one, a schedule must come, and a cursor must have come from this server.
 NOT_OF_THE_FORM = {
     *(
         "task_not_claimed",
@@ -31,6 +31,7 @@ NOT_OF_THE_FORM = {
         "invalid_result",
         "invalid_schema",
         "instant_passed",
+        "invalid_schedule",
     ),
     "invalid_cursor",
 }

@@ -46,6 +46,12 @@ ALLOWED: dict[tuple[str, str], set[str] | None] = {
     ("GET", "/api/workflows/<id:workflow_id>"): ANY_KEY,
     ("POST", "/api/housekeeping/run"): WORKER,
     ("GET", "/api/audit"): ADMIN,
+    ("POST", "/api/schedules"): PRODUCER,
+    ("POST", "/api/schedules/preview"): ANY_KEY,
+    ("GET", "/api/schedules"): ANY_KEY,
+    ("GET", "/api/schedules/<id:schedule_id>"): ANY_KEY,
+    ("PATCH", "/api/schedules/<id:schedule_id>"): PRODUCER,
+    ("DELETE", "/api/schedules/<id:schedule_id>"): PRODUCER,
     ("POST", "/api/keys"): ADMIN,
     ("GET", "/api/keys"): ADMIN,
     ("PATCH", "/api/keys/<id:key_id>"): ADMIN,
@@ -68,7 +74,7 @@ def endpoints(app: Flask) -> list[tuple[str, str]]:
 
 def call(client: Client, method: str, rule: str) -> Any:
     path = rule.replace("<name:name>", "nothing").replace("<id:task_id>", "1").replace("<id:key_id>", "999999999")
-    path = path.replace("<id:workflow_id>", "1")
+    path = path.replace("<id:workflow_id>", "1").replace("<id:schedule_id>", "1")
     return client.request(method, path.replace("<path:path>", "swagger-ui.css"), json={"surprise": 1})
 
 

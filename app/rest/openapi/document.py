@@ -28,6 +28,7 @@ fields are refused. Where a host lets only GET and POST through, send another me
 _TAGS = {
     "Task types": "Named kinds of work, with a JSON Schema for their parameters and policies for their tasks.",
     "Tasks": "What producers call.",
+    "Schedules": "Rules that create tasks over time.",
     "Workers": "What workers call.",
     "Workflows": "Tasks that wait for each other.",
     "Keys": "Who may do what.",

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-PATH_PARAMETERS = ("task_id", "key_id", "workflow_id")
+PATH_PARAMETERS = ("task_id", "key_id", "workflow_id", "schedule_id")
 _HOLDER = {
     "task_id": "$response.body#/data/id",
     "worker_id": "$response.body#/data/claimed_by",
     "lease_token": "$response.body#/data/lease_token",
 }
 _OF_TASK = {"task_id": "$response.body#/data/id"}
+_OF_SCHEDULE = {"schedule_id": "$response.body#/data/id"}
 _OF_KEY = {"key_id": "$response.body#/data/id"}
 #: For each operation those that can follow it, with what they take from its answer.
 LINKS: dict[str, dict[str, dict[str, Any]]] = {
@@ -26,6 +27,11 @@ LINKS: dict[str, dict[str, dict[str, Any]]] = {
         "complete_task": _HOLDER,
         "release_task": _HOLDER,
         "cancel_task": _OF_TASK,
+    },
+    "save_schedule": {
+        "get_schedule": _OF_SCHEDULE,
+        "change_schedule": _OF_SCHEDULE,
+        "delete_schedule": _OF_SCHEDULE,
     },
     "create_api_key": {"change_api_key": _OF_KEY, "revoke_api_key": _OF_KEY},
 }
