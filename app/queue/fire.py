@@ -19,7 +19,7 @@ from app.errors import (
 )
 from app.lifecycle import FINISHED
 from app.queue.cancel import cancel_task
-from app.queue.catch_up import plan_firing
+from app.queue.catch_up import Firing, plan_firing
 from app.queue.create_many import create_tasks
 from app.queue.new_task import NewTask
 from app.queue.schedules import alarm
@@ -33,6 +33,8 @@ log = logging.getLogger("taskmanager.schedules")
 
 SLICE = 20
 TASKS = 100
+# So many instants that were missed are looked at in tens of milliseconds.
+PASSED_OVER = 1000
 # What cannot be fired at all is tried again after this, and meanwhile out of the way of the others.
 _PAUSE = timedelta(minutes=10)
 
@@ -85,37 +87,39 @@ def fire_due_schedules(tx: Transaction) -> int:
     Any number of processes may do this at the same time; each schedule is a transaction of its own, and one that
     cannot be fired does not stop the others.
     """
-    changed = created = 0
+    changed = created = passed_over = 0
     for schedule in tx.all(_DUE, {"now": tx.now}):
-        if created >= TASKS:
+        if created >= TASKS or passed_over >= PASSED_OVER:
             break
         try:
-            moved, made = _fire(tx, schedule, most=TASKS - created)
+            firing = plan_firing(schedule, tx.now, most=TASKS - created)
+            made = _fire(tx, schedule, firing)
         except TryAgain as error:
             log.info("schedule %s stays due: %s", schedule["id"], error)
             continue
         except Exception as error:
             if isinstance(error, DBAPIError) and tx.dialect.is_transient(error):
                 raise
-            moved, made = _put_off(tx, schedule, error), 0
-        changed += moved + made
-        created += made
+            changed += _put_off(tx, schedule, error)
+            continue
+        passed_over += firing.passed_over
+        if made is not None:
+            changed += 1 + made
+            created += made
     return changed
 
 
-def _fire(tx: Transaction, schedule: Row, most: int) -> tuple[int, int]:
-    """Move the schedule on and create its tasks; return how many schedules were moved and how many tasks created."""
-    firing = plan_firing(schedule, tx.now, most)
+def _fire(tx: Transaction, schedule: Row, firing: Firing) -> int | None:
+    """Move the schedule on, create its tasks, and return how many; None if it is as it was seen no longer."""
     then = alarm(schedule, firing.next_at, firing.following)
     with tx.atomic():
         moved = {"then_next": then["next_at"], "then_due": then["due_at"], "fired_at": firing.last_at}
         if not tx.changes(_MOVE_ON, {**_seen(schedule), **moved}):
-            return 0, 0
+            return None
         made: list[int] = []
-        error = schedule["error_message"]
+        error = None
         try:
             made = _create_tasks(tx, schedule, firing.instants)
-            error = None if made else error
         except (TaskTypeNotFound, TaskTypeInactive, InvalidParameters) as refused:
             error = refused.shown_sentence
         tx.execute(
@@ -128,7 +132,7 @@ def _fire(tx: Transaction, schedule: Row, most: int) -> tuple[int, int]:
                 "error": error,
             },
         )
-        return 1, len(made)
+        return len(made)
 
 
 def _create_tasks(tx: Transaction, schedule: Row, instants: list[datetime]) -> list[int]:

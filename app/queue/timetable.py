@@ -37,7 +37,7 @@ class Timetable:
         if self.starts_at is not None:
             at = max(instant, self.starts_at - timedelta.resolution)
         while at is not None:
-            at = self._next(at, FORWARD)
+            at = self._find(at, FORWARD)
             if at is None or (self.ends_at is not None and at > self.ends_at):
                 return
             yield at
@@ -46,7 +46,7 @@ class Timetable:
         """Yield the instants up to this one, the latest first. Raises InvalidSchedule, as `check` does."""
         at: datetime | None = (instant if self.ends_at is None else min(instant, self.ends_at)) + timedelta.resolution
         while at is not None:
-            at = self._next(at, BACK)
+            at = self._find(at, BACK)
             if at is None or (self.starts_at is not None and at < self.starts_at):
                 return
             yield at
@@ -67,6 +67,14 @@ class Timetable:
     def local(self, instant: datetime) -> datetime:
         """Return the instant as the clocks of the timetable's zone show it."""
         return instant.astimezone(_zone(self.timezone))
+
+    def _find(self, at: datetime, step: int) -> datetime | None:
+        """Return the nearest instant after, or before, this one; None if there is none within fifty years."""
+        try:
+            return self._next(at, step)
+        except OverflowError:
+            # The calendar has no more days.
+            return None
 
     def _next(self, at: datetime, step: int) -> datetime | None:
         if self.interval_seconds is not None:

@@ -4,7 +4,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import event, select, update
 from sqlalchemy.exc import OperationalError
 
 from app.lifecycle import TaskStatus
@@ -12,7 +12,7 @@ from app.queue.cancel import cancel_task
 from app.queue.fire import TASKS, fire_due_schedules, next_schedule_due
 from app.queue.schedules import change_schedule, delete_schedule, read_schedule, save_schedule
 from app.queue.tasks import list_tasks, read_task
-from app.storage.models import schedules
+from app.storage.models import schedules, task_labels
 
 MINUTE, HOUR = 60, 3600
 
@@ -78,6 +78,18 @@ def test_a_task_knows_its_schedule_and_its_instant(queue, save, clock):
     assert after["last_at"] == row["next_at"]
     assert after["next_at"] == row["next_at"] + timedelta(seconds=MINUTE)
     assert after["updated_at"] == row["updated_at"]
+
+
+def test_a_task_is_found_by_its_labels_and_waits_in_the_line_of_its_key(queue, save, clock):
+    kind = queue.register(key_max_concurrency=1)
+    save(overlap="queue", tags=["nightly"], concurrency_key="tenant-7")
+    for _ in range(2):
+        clock.advance(seconds=MINUTE)
+        fire(queue)
+    assert [task["status"] for task in made(queue)] == [TaskStatus.PENDING, TaskStatus.BLOCKED]
+    labels = queue.database.read(lambda tx: tx.all(select(task_labels)))
+    assert labels == [{"label": "tag:nightly", "task_id": task["id"]} for task in made(queue)]
+    assert queue.must_claim(kind)["id"] == made(queue)[0]["id"]
 
 
 @pytest.mark.parametrize("dedupe", ["unfinished", "forever", "never"])
@@ -239,10 +251,10 @@ def test_an_unforeseen_error_is_logged_and_stops_only_its_schedule(queue, save, 
 
     plan = module.plan_firing
 
-    def fail(schedule, *arguments):
+    def fail(schedule, now, most):
         if schedule["id"] == bad["id"]:
             raise RuntimeError("secret of the server")
-        return plan(schedule, *arguments)
+        return plan(schedule, now, most)
 
     monkeypatch.setattr(module, "plan_firing", fail)
     clock.advance(seconds=MINUTE)
@@ -310,6 +322,37 @@ def test_no_more_than_a_slice_is_done_at_once(queue, save, clock):
         save(f"s{number}")
     clock.advance(seconds=MINUTE)
     assert [queue.do(fire_due_schedules) for _ in range(4)] == [40, 40, 10, 0]
+
+
+def test_an_instant_that_is_none_any_more_makes_no_task(queue, save, clock):
+    """The rules of a zone change now and then, and so the instants that were computed before."""
+    row = save(cron="0 13 * * *")
+    was = {"next_at": clock.instant, "due_at": clock.instant}
+    queue.database.write(lambda tx: tx.execute(update(schedules).values(**was)))
+    fire(queue)
+    after = queue.do(read_schedule, row["id"])
+    assert made(queue) == []
+    assert (after["next_at"], after["last_at"]) == (row["next_at"], None)
+
+
+def test_a_change_in_the_moment_of_firing_is_obeyed(queue, save, clock, open_database, database_kind):
+    if database_kind == "sqlite":
+        pytest.skip("one writer at a time")
+    row = save(overlap="queue")
+    other = open_database()
+    clock.advance(seconds=MINUTE)
+    changes = iter([{"params": {"changed": True}}])
+
+    def change_it_first(_connection, _cursor, statement, *_rest):
+        # Right before the schedule that has been read is moved on, somebody changes it.
+        if statement.startswith("START") and (change := next(changes, None)):
+            other.write(lambda tx: change_schedule(tx, row["id"], change))
+
+    event.listen(queue.database.engine, "before_cursor_execute", change_it_first)
+    assert queue.do(fire_due_schedules) == 0
+    fire(queue)
+    (task,) = made(queue)
+    assert queue.do(read_task, task["id"])["params"] == {"changed": True}
 
 
 class _Lost(Exception):

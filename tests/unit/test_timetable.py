@@ -190,6 +190,13 @@ def test_an_end_before_anything_is_due_is_refused(options) -> None:
     assert caught.value.details[0]["field"] == "ends_at"
 
 
+def test_the_end_of_the_calendar_is_the_end_of_a_timetable() -> None:
+    seldom = cron("0 0 * 2 MON#5", BERLIN, starts_at=at("9000-01-01T00:00:00"))
+    assert 10 < len(list(islice(seldom.after(at("2026-01-01T00:00:00")), 100))) < 100
+    assert len(list(cron("0 0 29 2 *", BERLIN).until(at("0050-01-01T00:00:00")))) < 20
+    assert list(every(10**9, "9990-01-01T00:00:00").after(at("9990-01-01T00:00:00"))) == []
+
+
 def _fits(expression: str, zone: ZoneInfo, instant: datetime) -> bool:
     wall = instant.astimezone(zone).replace(tzinfo=None)
     return next(CronSim(expression, wall - timedelta(seconds=1))) == wall
