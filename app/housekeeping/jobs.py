@@ -9,11 +9,12 @@ from sqlalchemy import Column, func, select
 
 from app.queue.audit import remove_old_audit
 from app.queue.due import do_what_is_due, remove_old_answers
+from app.queue.fire import fire_due_schedules
 from app.queue.line import admit_due
 from app.queue.usage import FIRST_UNCOUNTED, LAG, count_usage
 from app.settings import Settings
 from app.storage.database import Transaction
-from app.storage.models import audit_entries, concurrency_keys, idempotency_keys, tasks
+from app.storage.models import audit_entries, concurrency_keys, idempotency_keys, schedules, tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ def all_jobs(settings: Settings) -> tuple[Job, ...]:
     """Return the jobs; before a claim gives up, a slice of each that is not rare is done, in this order."""
     return (
         Job("do_what_is_due", do_what_is_due, earliest(tasks.c.due_at)),
+        Job("fire_due_schedules", fire_due_schedules, earliest(schedules.c.due_at)),
         Job("admit_due", admit_due, earliest(concurrency_keys.c.due_at)),
         Job("count_usage", count_usage, FIRST_UNCOUNTED, LAG, is_rare=True),
         _removal(remove_old_answers, idempotency_keys.c.created_at, settings.idempotency_seconds),

@@ -5,7 +5,7 @@ import logging
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import DBAPIError
 
 from app.errors import (
@@ -38,8 +38,6 @@ PASSED_OVER = 1000
 # What cannot be fired at all is tried again after this, and meanwhile out of the way of the others.
 _PAUSE = timedelta(minutes=10)
 
-#: When the next schedule is due: NULL if none ever is.
-next_schedule_due = select(func.min(schedules.c.due_at))
 _DUE = (
     select(schedules)
     .where(schedules.c.due_at <= bindparam("now", type_=Instant))

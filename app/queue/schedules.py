@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.errors import ScheduleNotFound, TaskTypeInactive, TryAgain
+from app.queue.audit import PROGRAM, Actor, describe_changes, write_audit
 from app.queue.parameters import check_parameters
 from app.queue.task_types import find_type, find_type_by_id, name_key, name_types
 from app.queue.timetable import Timetable
@@ -45,7 +46,7 @@ _BY_ID = select(schedules).where(schedules.c.id == bindparam("schedule_id"))
 _DELETE = delete(schedules).where(schedules.c.id == bindparam("schedule_id"))
 
 
-def save_schedule(tx: Transaction, *, name: str, **given: Any) -> tuple[Row, bool]:
+def save_schedule(tx: Transaction, *, name: str, actor: Actor = PROGRAM, **given: Any) -> tuple[Row, bool]:
     """Create the schedule, or change the one of that name; return its row and whether it is new.
 
     What the caller leaves out gets its default on a new schedule and stays as it is on an old one. Raises
@@ -63,19 +64,20 @@ def save_schedule(tx: Transaction, *, name: str, **given: Any) -> tuple[Row, boo
             if found is None:
                 raise TryAgain(retry_after_seconds=1) from None
         else:
-            # audit: save_schedule /schedules/{id}
+            details = {told: value for told, value in given.items() if told in ("type", "cron", "interval_seconds")}
+            write_audit(tx, actor, "save_schedule", f"schedules/{schedule_id}", {"name": name, **details})
             return _named(tx, {"id": schedule_id, **values}), True
     # After a lost answer the schedule may be the one that this very request created.
     is_own = tx.is_rerun and found["created_at"] == tx.now
-    return _change(tx, found, {"name": name, **given}), is_own
+    return _change(tx, found, {"name": name, **given}, actor, "save_schedule"), is_own
 
 
-def change_schedule(tx: Transaction, schedule_id: int, given: Mapping[str, Any]) -> Row:
+def change_schedule(tx: Transaction, schedule_id: int, given: Mapping[str, Any], actor: Actor = PROGRAM) -> Row:
     """Change what is given of a schedule and return its row; raises as `save_schedule`, and ScheduleNotFound."""
     found = tx.one(_BY_ID.with_for_update(), {"schedule_id": schedule_id})
     if found is None:
         raise ScheduleNotFound
-    return _change(tx, found, given)
+    return _change(tx, found, given, actor, "change_schedule")
 
 
 def read_schedule(tx: Transaction, schedule_id: int) -> Row:
@@ -103,14 +105,16 @@ def list_schedules(
     return [_named(tx, row) for row in page], page[-1]["id"] if len(rows) > limit else None
 
 
-def delete_schedule(tx: Transaction, schedule_id: int) -> None:
+def delete_schedule(tx: Transaction, schedule_id: int, actor: Actor = PROGRAM) -> None:
     """Delete a schedule; its tasks stay. Raises ScheduleNotFound."""
-    if not tx.changes(_DELETE, {"schedule_id": schedule_id}):
+    found = tx.one(_BY_ID.with_for_update(), {"schedule_id": schedule_id})
+    if found is None:
         # After a lost answer it may be gone because this very request deleted it.
         if not tx.is_rerun:
             raise ScheduleNotFound
         return
-    # audit: delete_schedule /schedules/{id}
+    tx.execute(_DELETE, {"schedule_id": schedule_id})
+    write_audit(tx, actor, "delete_schedule", f"schedules/{schedule_id}", {"name": found["name"]})
 
 
 def preview_schedule(tx: Transaction, *, count: int, **given: Any) -> tuple[Timetable, list[datetime]]:
@@ -168,7 +172,7 @@ def _new_row(tx: Transaction, name: str, given: Mapping[str, Any]) -> Row:
     return {**values, **_next_alarm(values, tx.now)}
 
 
-def _change(tx: Transaction, found: Row, given: Mapping[str, Any]) -> Row:
+def _change(tx: Transaction, found: Row, given: Mapping[str, Any], actor: Actor, action: str) -> Row:
     """Change the row, which the transaction holds; what is as it was is not written."""
     changes = {
         name: value
@@ -191,7 +195,8 @@ def _change(tx: Transaction, found: Row, given: Mapping[str, Any]) -> Row:
         changed.update(alarm(changed, found["next_at"], following))
     values = {name: value for name, value in changed.items() if name != "id"}
     tx.execute(update(schedules).where(schedules.c.id == found["id"]).values(**values))
-    # audit: save_schedule or change_schedule /schedules/{id}, describe_changes(found, changes)
+    details = {**dict.fromkeys(changes, "changed"), **describe_changes(found, changes)}
+    write_audit(tx, actor, action, f"schedules/{found['id']}", details)
     return _named(tx, changed)
 
 

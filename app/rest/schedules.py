@@ -27,6 +27,7 @@ from app.rest.fields import show_instant
 from app.rest.paging import make_cursor, read_cursor
 from app.rest.representations import show_schedule
 from app.rest.schemas import schedules as schemas
+from app.web.auth import actor
 from app.web.current import database
 
 blueprint = Blueprint("schedules", __name__, url_prefix="/schedules")
@@ -51,7 +52,7 @@ def save(body: dict[str, Any]) -> Answer:
     Saving the same again changes nothing, so a program may do it at every start. What is left out gets its default
     when the schedule is new and stays as it is otherwise.
     """
-    row, is_new = database().write(lambda tx: save_schedule(tx, **body))
+    row, is_new = database().write(lambda tx: save_schedule(tx, **body, actor=actor()))
     status = 201 if is_new else 200
     return Answer({**show_schedule(row), "created": is_new, "updated": not is_new}, SAVED[status], status)
 
@@ -135,7 +136,7 @@ def change(schedule_id: int, body: dict[str, Any]) -> Answer:
     `cron` replaces `interval_seconds`, and the other way round. A new timetable, and the end of a pause, begin now:
     what would have been due before is not caught up.
     """
-    row = database().write(lambda tx: change_schedule(tx, schedule_id, body))
+    row = database().write(lambda tx: change_schedule(tx, schedule_id, body, actor()))
     return Answer(show_schedule(row), "Schedule updated successfully")
 
 
@@ -154,5 +155,5 @@ def delete(schedule_id: int) -> Answer:
     The answer holds the schedule as it was.
     """
     row = database().read(lambda tx: read_schedule(tx, schedule_id))
-    database().write(lambda tx: delete_schedule(tx, schedule_id))
+    database().write(lambda tx: delete_schedule(tx, schedule_id, actor()))
     return Answer(show_schedule(row), "Schedule deleted successfully")

@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.lifecycle import TaskStatus
 from app.queue.cancel import cancel_task
-from app.queue.fire import TASKS, fire_due_schedules, next_schedule_due
+from app.queue.fire import TASKS, fire_due_schedules
 from app.queue.schedules import change_schedule, delete_schedule, read_schedule, save_schedule
 from app.queue.tasks import list_tasks, read_task
 from app.storage.models import schedules, task_labels
@@ -51,8 +51,7 @@ def instants(queue) -> list[str]:
 
 
 def test_nothing_is_fired_before_its_time(queue, save, clock):
-    row = save()
-    assert queue.database.read(lambda tx: tx.execute(next_schedule_due).scalar_one()) == row["due_at"]
+    save()
     clock.advance(seconds=59.9)
     assert queue.do(fire_due_schedules) == 0
     clock.advance(seconds=0.1)

@@ -11,6 +11,7 @@ from app.errors import (
     TaskTypeInactive,
     TaskTypeNotFound,
 )
+from app.queue.audit import Actor, list_audit
 from app.queue.schedules import (
     change_schedule,
     delete_schedule,
@@ -176,6 +177,25 @@ def test_schedules_are_listed_in_pages_and_by_type(queue, save):
     page, _ = queue.do(list_schedules, limit=10, type_name="WORK")
     assert [row["name"] for row in page] == ["s3", "s1"]
     assert queue.do(list_schedules, limit=10, type_name="nothing") == ([], None)
+
+
+def test_who_saved_changed_and_deleted_a_schedule_is_written_down(queue, save, clock):
+    ann = Actor(7, "ann")
+    row, _ = save(params={"a": 1}, actor=ann)
+    clock.advance(seconds=1)
+    save(params={"a": 1}, actor=ann)
+    save(params={"a": True}, priority=2, actor=ann)
+    queue.database.write(lambda tx: change_schedule(tx, row["id"], {"cron": "0 4 * * *", "priority": 2}, ann))
+    queue.database.write(lambda tx: change_schedule(tx, row["id"], {}, ann))
+    queue.database.write(lambda tx: delete_schedule(tx, row["id"], ann))
+    entries = queue.do(list_audit, limit=10)[0][::-1]
+    assert {(entry["actor"], entry["subject"]) for entry in entries} == {("ann", f"schedules/{row['id']}")}
+    assert [(entry["action"], entry["details"]) for entry in entries] == [
+        ("save_schedule", {"name": "nightly", "type": "work", "cron": "0 3 * * *"}),
+        ("save_schedule", {"params": "changed", "priority": {"old": 0, "new": 2}}),
+        ("change_schedule", {"cron": {"old": "0 3 * * *", "new": "0 4 * * *"}}),
+        ("delete_schedule", {"name": "nightly"}),
+    ]
 
 
 def test_a_preview_saves_nothing_and_refuses_what_saving_refuses(queue, save, clock):

@@ -6,7 +6,7 @@ from datetime import timedelta
 from app.queue.fire import fire_due_schedules
 from app.queue.schedules import read_schedule, save_schedule
 from app.queue.tasks import list_tasks
-from tests.race.test_many_workers import WORKERS, _run
+from tests.race.test_many_workers import WORKERS, run_at_once
 from tests.support.factories import Queue
 
 
@@ -29,7 +29,7 @@ def test_every_instant_has_one_task_however_many_fire_it(queue, open_database, c
             for _ in range(4):
                 mine.do(fire_due_schedules)
 
-        _run([work] * WORKERS)
+        run_at_once([work] * WORKERS)
     while queue.do(fire_due_schedules):
         pass
     tasks = queue.do(list_tasks, limit=1000)
@@ -53,6 +53,6 @@ def test_saving_one_name_at_once_makes_one_schedule(queue, open_database):
         mine = open_database(clock=None)
         saved.append(mine.write(lambda tx: save_schedule(tx, name="same", type="work", interval_seconds=60)))
 
-    _run([work] * WORKERS)
+    run_at_once([work] * WORKERS)
     assert len({row["id"] for row, _ in saved}) == 1
     assert [is_new for _, is_new in saved].count(True) == 1

@@ -5,10 +5,17 @@ from datetime import timedelta
 import pytest
 
 from app.queue.fire import fire_due_schedules
+from app.settings import Settings
 from tests.support.client import Client
 from tests.support.statements import counted_statements
 
 NIGHTLY = {"name": "nightly", "type": "work", "params": {"a": 1}, "cron": "0 3 * * *", "timezone": "Europe/Berlin"}
+
+
+@pytest.fixture
+def settings(prepared_url: str) -> Settings:
+    """Nothing is done by itself after an answer."""
+    return Settings(database_url=prepared_url, sqlite_synchronous="normal", housekeeping_seconds=0)
 
 
 @pytest.fixture
@@ -57,6 +64,15 @@ def test_a_task_shows_the_schedule_and_the_instant_that_it_is_for(client: Client
     assert (task["tags"], task["metadata"], task["dedupe_key"]) == (["x"], {"y": 1}, None)
     after = client.get(f"/api/schedules/{schedule['id']}").get_json()["data"]
     assert (after["last_task_id"], after["last_at"]) == (task["id"], "2026-01-02T02:00:00.000Z")
+
+
+def test_housekeeping_fires_what_is_due(client: Client, clock) -> None:
+    client.post("/api/schedules", json=NIGHTLY)
+    clock.advance(seconds=86400)
+    done = client.post("/api/housekeeping/run", json={}).get_json()["data"]
+    assert {"name": "fire_due_schedules", "changed": 2} in done["jobs"]
+    claimed = client.post("/api/tasks/claim", json={"worker_id": "w", "types": ["work"]})
+    assert claimed.get_json()["data"]["params"] == {"a": 1}
 
 
 def test_schedules_are_listed_in_pages_paused_and_deleted(client: Client) -> None:
