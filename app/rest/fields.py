@@ -180,6 +180,9 @@ class AnyJson(fields.Raw):
 class JsonObject(fields.Field[dict[str, Any]]):
     """A JSON object; an empty array is taken as one, since PHP cannot tell them apart."""
 
+    #: What a narrower kind asks for, as JSON Schema keywords for the documentation; that kind checks it.
+    rules: ClassVar[dict[str, Any]] = {}
+
     def __init__(self, meaning: str, example: Any, *, from_text: bool = False, **options: Any) -> None:
         self.from_text = from_text
         super().__init__(**_described(meaning, example, options))

@@ -26,6 +26,7 @@ def describe_field(self: Any, field: Any, ret: dict[str, Any], **_: Any) -> dict
         described = {"type": "object", "additionalProperties": True}
         if field.from_text and _is_of_request(field):
             described["required"] = ["type"]
+        described.update(field.rules)
     elif isinstance(field, fields.Text):
         described = {"type": "string", "pattern": field.pattern}
     elif isinstance(field, fields.Policy):

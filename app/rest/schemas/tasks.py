@@ -43,6 +43,11 @@ class Tag(Text):
 class Metadata(JsonObject):
     """A small object of the producer's own."""
 
+    rules: ClassVar[dict[str, Any]] = {
+        "maxProperties": MAX_METADATA,
+        "propertyNames": {"pattern": f"^{METADATA_NAME.pattern}$"},
+    }
+
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, Any]:
         members = super()._deserialize(value, attr, data, **kwargs)
         if len(members) > MAX_METADATA or len(to_json(members)) > MAX_METADATA_CHARACTERS:
