@@ -7,7 +7,7 @@ between, and a task without followers pays nothing for that.
 from collections import defaultdict, deque
 from datetime import timedelta
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, false, select, update
 
 from app.lifecycle import FINISHED, FailureReason, TaskStatus
 from app.queue.enter import COLUMNS, enter
@@ -31,7 +31,7 @@ _ENDED = (
 )
 _EDGES = (
     select(dependencies.c.task_id, dependencies.c.on_failure)
-    .where(dependencies.c.depends_on_id == bindparam("ended_id"), dependencies.c.is_met.is_(False))
+    .where(dependencies.c.depends_on_id == bindparam("ended_id"), dependencies.c.is_met == false())
     .order_by(dependencies.c.task_id)
     .limit(bindparam("number"))
 )
@@ -52,7 +52,7 @@ _MEET = (
 # With locks, which see what others have committed since this transaction began.
 _UNMET = (
     select(dependencies.c.task_id)
-    .where(dependencies.c.task_id.in_(bindparam("task_ids", expanding=True)), dependencies.c.is_met.is_(False))
+    .where(dependencies.c.task_id.in_(bindparam("task_ids", expanding=True)), dependencies.c.is_met == false())
     .with_for_update(read=True)
 )
 _GIVE_UP = (

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, false, func, insert, select, update
 
 from app.lifecycle import TaskStatus
 from app.policies import Policies, parse_rate
@@ -70,7 +70,7 @@ _ADMITTED = (
 )
 _IN_LINE = (
     select(line_places.c.key_id, line_places.c.task_id)
-    .where(_of_keys, line_places.c.is_admitted.is_(False))
+    .where(_of_keys, line_places.c.is_admitted == false())
     .order_by(line_places.c.key_id, line_places.c.claim_rank, line_places.c.task_id)
     .limit(bindparam("number"))
     .with_for_update()

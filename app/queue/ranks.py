@@ -31,5 +31,10 @@ def end_rank(ended_at: datetime) -> int:
     return _milliseconds(ended_at)
 
 
+def ended_at(rank: int) -> datetime:
+    """Return when the finished task of this rank ended."""
+    return EPOCH + rank * _MILLISECOND
+
+
 def _milliseconds(instant: datetime) -> int:
     return (instant - EPOCH) // _MILLISECOND

@@ -9,6 +9,7 @@ from app.rest import (
     creation,
     health,
     housekeeping,
+    insight,
     keys,
     problems,
     schedules,
@@ -21,7 +22,7 @@ from app.settings import ROOT, Settings
 
 OPENAPI_FILE = ROOT / "openapi.json"
 # What the clients of the older TaskManager know.
-_LEGACY = (health, task_types, claims, creation, tasks)
+_LEGACY = (health, task_types, claims, creation, tasks, insight)
 _FACES = (*_LEGACY, keys, schedules, workflows, audit, housekeeping)
 
 

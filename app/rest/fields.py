@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, validate
 
+from app.errors import QueueError
 from app.policies import POLICIES, check_policy
 from app.storage.columns import UTC, instant_text
 
@@ -234,6 +235,31 @@ class Policy(fields.Field[Any]):
             text = str(error)
             raise ValidationError(text[0].upper() + text[1:] + ".") from None
         return value
+
+
+class Each(fields.List[Any]):
+    """A list whose items are checked one by one: what is wrong with one is kept in its place and hurts no other."""
+
+    def __init__(self, schema: type[Any], meaning: str, *, low: int, high: int, **options: Any) -> None:
+        self.schema = schema()
+        self.low, self.high = low, high
+        super().__init__(fields.Nested(schema), metadata={"description": meaning}, **options)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValidationError("Not a valid list.")
+        if not self.low <= len(value) <= self.high:
+            raise ValidationError(f"Must have {self.low} to {self.high} items.")
+        return [self._load(item) for item in value]
+
+    def _load(self, item: Any) -> dict[str, Any] | QueueError:
+        from app.rest.refusals import refusal
+
+        try:
+            loaded: dict[str, Any] = self.schema.load(item)
+        except ValidationError as error:
+            return refusal(self.schema, error)
+        return loaded
 
 
 def show_instant(value: datetime | None) -> str | None:

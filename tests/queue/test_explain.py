@@ -1,5 +1,6 @@
 """Every question of the hot paths goes through the index that was made for it, and nothing is sorted for it."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,11 +13,14 @@ from app.lifecycle import TaskStatus
 from app.policies import Policies
 from app.queue.claim import claim_task
 from app.queue.due import do_what_is_due
+from app.queue.explain import explain_task
+from app.queue.ranks import end_rank
 from app.queue.register import register_type
+from app.queue.statistics import read_statistics
 from app.queue.take import ClaimOrder
 from app.queue.tasks import list_tasks, read_task
 from app.storage.database import Database, Transaction
-from app.storage.models import tasks
+from app.storage.models import concurrency_keys, dependencies, line_places, tasks, worker_types
 
 TYPES = 3
 ROWS = 20_000
@@ -70,7 +74,7 @@ def _row(tx: Transaction, type_ids: list[int], number: int) -> dict[str, Any]:
         "type_id": type_ids[number % TYPES],
         "status": int(status),
         "priority": number % 5,
-        "claim_rank": -(number % 5),
+        "claim_rank": end_rank(tx.now) - number if status == TaskStatus.COMPLETED else -(number % 5),
         "has_followers": False,
         "due_at": alarm,
         "params": {"path": f"chapter-{number}.txt"},
@@ -78,6 +82,8 @@ def _row(tx: Transaction, type_ids: list[int], number: int) -> dict[str, Any]:
         "attempts": 0,
         "max_attempts": 3,
         "claimed_by": "worker-0" if status == TaskStatus.CLAIMED else None,
+        "claimed_at": tx.now if status in (TaskStatus.CLAIMED, TaskStatus.COMPLETED) else None,
+        "completed_at": tx.now if status == TaskStatus.COMPLETED else None,
         "available_at": tx.now,
         "created_at": tx.now,
         "updated_at": tx.now,
@@ -95,7 +101,7 @@ def recorded(database: Database) -> Iterator[list[Statement]]:
     statements: list[Statement] = []
 
     def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
-        if statement.startswith("SELECT") and ("FROM tasks" in statement or "JOIN tasks" in statement):
+        if statement.startswith("SELECT"):
             statements.append((statement, parameters))
 
     event.listen(database.engine, "before_cursor_execute", keep)
@@ -137,10 +143,38 @@ def _type_ids(database: Database) -> list[int]:
     return sorted({row["type_id"] for row in database.read(lambda tx: list_tasks(tx, limit=10))})
 
 
-def _statements(database: Database, work: Callable[[Transaction], Any]) -> list[Statement]:
+def _all_statements(database: Database, work: Callable[[Transaction], Any]) -> list[Statement]:
     with recorded(database) as statements:
         database.write(work, atomic=False)
     return statements
+
+
+def _statements(database: Database, work: Callable[[Transaction], Any]) -> list[Statement]:
+    """Return those that look at tasks."""
+    return [
+        statement
+        for statement in _all_statements(database, work)
+        if "FROM tasks" in statement[0] or "JOIN tasks" in statement[0]
+    ]
+
+
+def check_bounded(database: Database, statement: Statement) -> None:
+    """Assert that no table is scanned and nothing is sorted, whatever the statement looks at."""
+    steps = plan(database, statement)
+    if _is_mysql(database):
+        # What stands in angle brackets is made by another step, and as long as that step says.
+        of_tables = [step for step in steps if step["table"] and not step["table"].startswith("<")]
+        scans = [step for step in of_tables if step["type"] in ("ALL", "index")]
+        extra = "; ".join(step["Extra"] or "" for step in steps)
+        assert not scans and "filesort" not in extra and "temporary" not in extra, (statement[0], steps)
+        return
+    details = [step["detail"] for step in steps]
+    scanned = [detail for detail in details if re.match(r"SCAN (TABLE )?[a-z]+", detail) and not _is_made(detail)]
+    assert not scanned and not any("TEMP B-TREE" in detail for detail in details), (statement[0], details)
+
+
+def _is_made(detail: str) -> bool:
+    return re.match(r"SCAN (TABLE )?(anon_\d+|subquery|unmet|admitted|CONSTANT)", detail) is not None
 
 
 def test_a_claim_of_one_type_finds_its_task_at_the_head_of_the_index(full_database: Database) -> None:
@@ -189,3 +223,74 @@ def test_a_list_walks_down_the_primary_key_from_its_cursor(full_database: Databa
     newest = full_database.read(lambda tx: list_tasks(tx, limit=1))[0]["id"]
     (page,) = _statements(full_database, lambda tx: list_tasks(tx, limit=50, below_id=newest - 1000))
     check(full_database, plan(full_database, page), "PRIMARY")
+
+
+def _task_of(database: Database, status: TaskStatus) -> int:
+    found = database.read(lambda tx: list_tasks(tx, limit=1, statuses=[status]))
+    return int(found[0]["id"])
+
+
+def test_the_statistics_of_a_type_are_bounded_looks_through_an_index(full_database: Database) -> None:
+    name = full_database.read(lambda tx: list_tasks(tx, limit=1))[0]["type"]
+    statements = _all_statements(full_database, lambda tx: read_statistics(tx, name))
+    assert len(statements) >= 6
+    for statement in statements:
+        check_bounded(full_database, statement)
+    for statement in statements:
+        if "FROM tasks" in statement[0]:
+            check(full_database, plan(full_database, statement), "ix_tasks_claim")
+
+
+def test_an_explanation_of_a_pending_task_is_bounded_looks_through_an_index(full_database: Database) -> None:
+    limits = "UPDATE task_types SET max_concurrency = 1, rate_limit = '1/60', revision = revision + 1"
+    for step in ("SELECT 1", limits):
+        full_database.write(lambda tx, step=step: tx.execute(text(step)))
+        full_database.cache.clear()
+        task_id = _task_of(full_database, TaskStatus.PENDING)
+        statements = _all_statements(full_database, lambda tx, task_id=task_id: explain_task(tx, task_id))
+        assert any(" < " in statement[0] for statement in statements)
+        for statement in statements:
+            check_bounded(full_database, statement)
+
+
+def test_an_explanation_of_a_blocked_task_is_bounded_looks_through_an_index(full_database: Database) -> None:
+    blocked, key_id = _task_of(full_database, TaskStatus.SCHEDULED), 1
+    others = full_database.read(lambda tx: list_tasks(tx, limit=1000, below_id=blocked))
+
+    def block(tx: Transaction) -> None:
+        tx.execute(text("UPDATE tasks SET status = 1, due_at = NULL WHERE id = :id"), {"id": blocked})
+        waits = [
+            {"task_id": blocked, "depends_on_id": other["id"], "on_failure": "fail", "is_met": False}
+            for other in others
+        ]
+        # Others wait too, for one task each.
+        waits += [{**wait, "task_id": wait["depends_on_id"], "depends_on_id": blocked} for wait in waits]
+        tx.execute(dependencies.insert(), waits)
+        keys = [
+            {"id": number, "type_id": 1, "concurrency_key": str(number), "recent_claims": []}
+            for number in range(key_id, key_id + 100)
+        ]
+        tx.execute(concurrency_keys.insert(), keys)
+        places = [
+            {"task_id": row["id"], "key_id": key_id, "is_admitted": number > 500, "claim_rank": 0}
+            for number, row in enumerate([*others, {"id": blocked}])
+        ]
+        places[-1]["is_admitted"] = False
+        tx.execute(line_places.insert(), places)
+        asking = [{"type_id": 1, "worker_id": f"w{number}", "last_asked_at": tx.now} for number in range(100)]
+        tx.execute(worker_types.insert(), asking)
+
+    def analyze() -> None:
+        names = "tasks, dependencies, concurrency_keys, line_places, worker_types"
+        with full_database.engine.connect() as connection:
+            connection.exec_driver_sql(f"ANALYZE TABLE {names}" if _is_mysql(full_database) else "ANALYZE").close()
+
+    full_database.write(block)
+    analyze()
+    waiting = _all_statements(full_database, lambda tx: explain_task(tx, blocked))
+    full_database.write(lambda tx: tx.execute(dependencies.delete()))
+    in_line = _all_statements(full_database, lambda tx: explain_task(tx, blocked))
+    assert any("dependencies" in statement[0] for statement in waiting)
+    assert any("line_places" in statement[0] for statement in in_line)
+    for statement in [*waiting, *in_line]:
+        check_bounded(full_database, statement)

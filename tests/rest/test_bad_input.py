@@ -281,6 +281,9 @@ QUERIES: dict[str, dict[str, list[str]]] = {
         "sort_by": ["", "param_schema", "name; DROP TABLE tasks", "id desc"],
         "sort_order": ["", "up", "asc;"],
     },
+    "/api/task-types/checksum/stats": {
+        "window_seconds": ["59", "0", "-60", "86401", "1.5", "60s", "", "\u0663", "9" * 5000],
+    },
 }
 
 
@@ -627,7 +630,7 @@ def test_large_and_small_numbers_in_params_do_no_harm(stage: Stage, number: str)
 
 
 # --- ids in paths ---------------------------------------------------------------------------------------------------
-TASK_PATHS = [("GET", ""), ("GET", "/attempts"), ("POST", "/cancel")]
+TASK_PATHS = [("GET", ""), ("GET", "/attempts"), ("GET", "/explain"), ("POST", "/cancel")]
 WORKER_PATHS = ["heartbeat", "progress", "complete", "release"]
 
 
@@ -721,6 +724,7 @@ def test_a_type_that_does_not_exist_is_not_found(stage: Stage, name: str) -> Non
     before = stage.stored()
     for answer in (
         stage.client.get(f"/api/task-types/{name}"),
+        stage.client.get(f"/api/task-types/{name}/stats"),
         stage.client.patch(f"/api/task-types/{name}", json={"is_paused": True}),
     ):
         assert fault_of(answer, 404, ("task_type_not_found", "endpoint_not_found")) is None, answer.get_data(

@@ -43,7 +43,7 @@ def rules() -> list[Rule]:
 
 
 def in_document(rule: str) -> str:
-    return re.sub(r"<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule)
+    return re.sub(r"<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule).rstrip("/")
 
 
 def contracts() -> dict[str, Contract]:

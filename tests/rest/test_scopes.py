@@ -35,6 +35,8 @@ ALLOWED: dict[tuple[str, str], set[str] | None] = {
     ("GET", "/api/tasks"): ANY_KEY,
     ("GET", "/api/tasks/<id:task_id>"): ANY_KEY,
     ("GET", "/api/tasks/<id:task_id>/attempts"): ANY_KEY,
+    ("GET", "/api/tasks/<id:task_id>/explain"): ANY_KEY,
+    ("GET", "/api/task-types/<name:name>/stats/"): ANY_KEY,
     ("POST", "/api/tasks/<id:task_id>/cancel"): PRODUCER,
     ("POST", "/api/tasks/claim"): WORKER,
     ("POST", "/api/tasks/<id:task_id>/heartbeat"): WORKER,

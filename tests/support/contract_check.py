@@ -77,7 +77,7 @@ def _describe(method: str, path: str) -> dict[str, Any] | None:
 
 @cache
 def _paths() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
-    """Return the paths of the document, fixed ones first, as patterns of real paths."""
+    """Return the paths of the document, fixed ones and those that say more first, as patterns of real paths."""
 
     def pattern(path: str) -> re.Pattern[str]:
         parts = re.split(r"(\{\w+\})", path)
@@ -86,7 +86,7 @@ def _paths() -> list[tuple[re.Pattern[str], dict[str, Any]]]:
     def _parameter(part: str) -> str:
         return r"[0-9]+" if part.endswith("_id}") else r".+"
 
-    ordered = sorted(document()["paths"].items(), key=lambda item: item[0].count("{"))
+    ordered = sorted(document()["paths"].items(), key=lambda item: (item[0].count("{"), -len(item[0])))
     return [(pattern(path), operations) for path, operations in ordered]
 
 

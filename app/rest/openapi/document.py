@@ -65,11 +65,11 @@ def build_document(app: Flask) -> dict[str, Any]:
             continue
         view = app.view_functions[rule.endpoint]
         if terms.body is not None:
-            rules[type(terms.body).__name__] = terms.body.rules
+            rules.update(_rules_of(terms.body))
         for kind in (*usual_errors(terms), *terms.errors):
             examples[kind.code] = {"value": example_problem(kind)}
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            path = _PATH_PARAMETER.sub(r"{\g<name>}", rule.rule)
+            path = _PATH_PARAMETER.sub(r"{\g<name>}", rule.rule).rstrip("/")
             operations[path][method.lower()] = _operation(view, terms, rule.rule)
     for code, example in sorted(examples.items()):
         spec.components.example(code, example)
@@ -178,6 +178,16 @@ def _example_of_field(field: Any) -> Any:
     if inner is not None:
         return [example_of(inner.schema) if hasattr(inner, "schema") else _example_of_field(inner)]
     return None
+
+
+def _rules_of(schema: Schema) -> dict[str, dict[str, Any]]:
+    """Return what holds between the fields of a request, and of the requests within it, by the names of the schemas."""
+    found = {type(schema).__name__: schema.rules} if isinstance(schema, RequestSchema) else {}
+    for field in schema.fields.values():
+        inner = getattr(field, "inner", field)
+        if hasattr(inner, "schema"):
+            found.update(_rules_of(inner.schema))
+    return found
 
 
 def _class_of(schema: Any) -> type[Schema]:

@@ -29,6 +29,8 @@ def describe_field(self: Any, field: Any, ret: dict[str, Any], **_: Any) -> dict
         described.update(field.rules)
     elif isinstance(field, fields.Text):
         described = {"type": "string", "pattern": field.pattern}
+    elif isinstance(field, fields.Each):
+        described = {"minItems": field.low, "maxItems": field.high}
     elif isinstance(field, fields.Policy):
         described = _describe_policy(field.policy_name)
     if described and _is_of_request(field):

@@ -19,6 +19,7 @@ LINKS: dict[str, dict[str, dict[str, Any]]] = {
         "get_task": _OF_TASK,
         "cancel_task": _OF_TASK,
         "list_task_attempts": _OF_TASK,
+        "explain_task": _OF_TASK,
     },
     "create_workflow": {"get_workflow": {"workflow_id": "$response.body#/data/id"}},
     "claim_task": {

@@ -2,39 +2,14 @@
 
 from typing import Any, ClassVar
 
-from marshmallow import ValidationError, fields, validate
+from marshmallow import fields, validate
 
-from app.errors import QueueError
 from app.queue.workflows import MAX_NODES
-from app.rest.fields import Flag, Int, LongText, Name, Text
-from app.rest.refusals import refusal
+from app.rest.fields import Each, Flag, Int, LongText, Name, Text
 from app.rest.schemas.base import AnswerSchema, Fault, RequestSchema
 from app.rest.schemas.tasks import CreatedTask, NewTask
 
 MAX_BATCH = 1000
-
-
-class Each(fields.List[Any]):
-    """A list whose items are checked one by one: what is wrong with one is kept in its place and hurts no other."""
-
-    def __init__(self, schema: type[RequestSchema], meaning: str, *, low: int, high: int, **options: Any) -> None:
-        self.schema = schema()
-        self.low, self.high = low, high
-        super().__init__(fields.Nested(schema), metadata={"description": meaning}, **options)
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
-        if not isinstance(value, list):
-            raise ValidationError("Not a valid list.")
-        if not self.low <= len(value) <= self.high:
-            raise ValidationError(f"Must have {self.low} to {self.high} items.")
-        return [self._load(item) for item in value]
-
-    def _load(self, item: Any) -> dict[str, Any] | QueueError:
-        try:
-            loaded: dict[str, Any] = self.schema.load(item)
-        except ValidationError as error:
-            return refusal(self.schema, error)
-        return loaded
 
 
 class NewBatch(RequestSchema):
