@@ -191,6 +191,13 @@ class WorkflowNotFound(NotFound):
     sentence = "Workflow not found"
 
 
+class OperationNotFound(NotFound):
+    """No operation has this id; those that have ended are removed after 30 days."""
+
+    code = "operation_not_found"
+    sentence = "Operation not found"
+
+
 class KeyNotFound(NotFound):
     """No API key has this id."""
 
@@ -231,6 +238,27 @@ class LimitBelowRunning(Conflict):
 
     code = "limit_below_running"
     sentence = "The limit is below what is running"
+
+
+class TaskNotRequeuable(Conflict):
+    """Only a task that has failed or was cancelled can be requeued; this one still waits, is claimed, or is done."""
+
+    code = "task_not_requeuable"
+    sentence = "Task cannot be requeued"
+
+
+class NotADeadLetter(Conflict):
+    """The task has not failed, so it is no dead letter."""
+
+    code = "not_a_dead_letter"
+    sentence = "Task is not a dead letter"
+
+
+class OperationEnded(Conflict):
+    """The operation has already ended, so it cannot be cancelled; what it has done stays done."""
+
+    code = "operation_ended"
+    sentence = "Operation has already ended"
 
 
 class IdempotencyKeyReused(Conflict):

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -56,27 +56,31 @@ SCENARIOS = (
 def open_databases(kind: str, url: str | None, folder: Path) -> Iterator[dict[Scenario, Database]]:
     """Yield a prepared database for each scenario, and remove them afterwards."""
     opened: dict[Scenario, Database] = {}
-    names = {scenario: f"tm_bench_{secrets.token_hex(6)}" for scenario in SCENARIOS}
-    try:
-        for scenario, name in names.items():
-            if kind == "mariadb":
-                _on_server(str(url), f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
-                own_url = make_url(str(url)).set(database=name).render_as_string(hide_password=False)
-            else:
-                own_url = f"sqlite:///{folder / name}.db"
+    with ExitStack() as stack:
+        for scenario in SCENARIOS:
+            own_url = stack.enter_context(temporary_url(kind, url, folder))
             # The disk takes the same time for each, and waiting for it would only hide the differences.
             settings = Settings(database_url=own_url, database_timeout_seconds=60, sqlite_synchronous="normal")
             opened[scenario] = Database(settings)
+            stack.callback(opened[scenario].dispose)
             began = time.monotonic()
             fill(opened[scenario], scenario)
             print(f"{kind}: {scenario.name} filled in {time.monotonic() - began:.0f} s", file=sys.stderr)
         yield opened
+
+
+@contextmanager
+def temporary_url(kind: str, server: str | None, folder: Path) -> Iterator[str]:
+    """Yield the URL of an empty database, which is removed afterwards."""
+    name = f"tm_bench_{secrets.token_hex(6)}"
+    if kind == "sqlite":
+        yield f"sqlite:///{folder / name}.db"
+        return
+    _on_server(str(server), f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    try:
+        yield make_url(str(server)).set(database=name).render_as_string(hide_password=False)
     finally:
-        for database in opened.values():
-            database.dispose()
-        if kind == "mariadb":
-            for name in names.values():
-                _on_server(str(url), f"DROP DATABASE IF EXISTS {name}")
+        _on_server(str(server), f"DROP DATABASE IF EXISTS {name}")
 
 
 def _on_server(url: str, statement: str) -> None:

@@ -11,6 +11,8 @@ from app.queue.audit import remove_old_audit
 from app.queue.due import do_what_is_due, remove_old_answers
 from app.queue.fire import fire_due_schedules
 from app.queue.line import admit_due
+from app.queue.operate import run_operations
+from app.queue.operations import FIRST_KEPT, FIRST_RUNNING, KEPT, remove_old_operations
 from app.queue.usage import FIRST_UNCOUNTED, LAG, count_usage
 from app.settings import Settings
 from app.storage.database import Transaction
@@ -48,7 +50,9 @@ def all_jobs(settings: Settings) -> tuple[Job, ...]:
         Job("do_what_is_due", do_what_is_due, earliest(tasks.c.due_at)),
         Job("fire_due_schedules", fire_due_schedules, earliest(schedules.c.due_at)),
         Job("admit_due", admit_due, earliest(concurrency_keys.c.due_at)),
+        Job("run_operations", run_operations, FIRST_RUNNING),
         Job("count_usage", count_usage, FIRST_UNCOUNTED, LAG, is_rare=True),
+        Job("remove_old_operations", remove_old_operations, FIRST_KEPT, KEPT, is_rare=True),
         _removal(remove_old_answers, idempotency_keys.c.created_at, settings.idempotency_seconds),
         _removal(remove_old_audit, audit_entries.c.created_at, settings.audit_seconds),
     )

@@ -28,6 +28,11 @@ def matches(pattern: str, name: str) -> bool:
     return all(part is _ANY_RUN for part in parts[at:])
 
 
+def exactly(name: str) -> str:
+    """Return the pattern that is meant by a name in which only `%` makes a pattern."""
+    return name if "%" in name else name.replace("\\", "\\\\").replace("_", "\\_")
+
+
 def _parse(pattern: str) -> list[object]:
     parts: list[object] = []
     characters = iter(pattern)

@@ -9,12 +9,13 @@ from sqlalchemy import bindparam, func, literal, select
 
 from app.errors import TaskNotFound
 from app.lifecycle import TaskStatus
+from app.queue.patterns import exactly
 from app.queue.task_types import find_type_by_id, find_type_ids, name_types
 from app.storage.database import Row, Transaction
 from app.storage.models import task_types, tasks
 
 _HEAVY = ("params", "result")
-_LIGHT = [column for column in tasks.c if column.name not in _HEAVY]
+LIGHT = [column for column in tasks.c if column.name not in _HEAVY]
 _MAX_PAGE_CHARACTERS = 8 * 1024 * 1024
 _READ = (
     select(*tasks.c, task_types.c.name.label("type"))
@@ -48,14 +49,13 @@ def list_tasks(
     `type_name` with `%` in it is a pattern; `below_id` continues a listing.
     """
     # Not joined with the task types: where these are few, MariaDB joins them through a buffer and sorts all tasks.
-    statement = select(*_LIGHT).order_by(tasks.c.id.desc()).limit(limit).offset(offset)
+    statement = select(*LIGHT).order_by(tasks.c.id.desc()).limit(limit).offset(offset)
     if below_id is not None:
         statement = statement.where(tasks.c.id < below_id)
     if statuses is not None:
         statement = statement.where(tasks.c.status.in_([int(status) for status in statuses]))
     if type_name is not None:
-        pattern = type_name if "%" in type_name else _escape(type_name)
-        statement = statement.where(tasks.c.type_id.in_(find_type_ids(tx, pattern)))
+        statement = statement.where(tasks.c.type_id.in_(find_type_ids(tx, exactly(type_name))))
     if worker_id is not None:
         statement = statement.where(tasks.c.claimed_by == worker_id)
     if created_from is not None:
@@ -92,7 +92,3 @@ def read_page(
         # One that was removed in this moment is not there any more.
         page = [{**row, **contents[row["id"]]} for row in page if row["id"] in contents]
     return page, next_below_id
-
-
-def _escape(name: str) -> str:
-    return name.replace("\\", "\\\\").replace("_", "\\_")

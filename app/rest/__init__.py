@@ -7,10 +7,12 @@ from app.rest import (
     audit,
     claims,
     creation,
+    dead_letters,
     health,
     housekeeping,
     insight,
     keys,
+    operations,
     problems,
     schedules,
     task_types,
@@ -23,7 +25,7 @@ from app.settings import ROOT, Settings
 OPENAPI_FILE = ROOT / "openapi.json"
 # What the clients of the older TaskManager know.
 _LEGACY = (health, task_types, claims, creation, tasks, insight)
-_FACES = (*_LEGACY, keys, schedules, workflows, audit, housekeeping)
+_FACES = (*_LEGACY, dead_letters, operations, keys, schedules, workflows, audit, housekeeping)
 
 
 class IdConverter(BaseConverter):

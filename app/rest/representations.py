@@ -5,7 +5,10 @@ from typing import Any
 
 from app.lifecycle import TaskStatus
 from app.policies import POLICIES
+from app.queue.dead_letters import Cause
 from app.queue.duplicates import Created
+from app.queue.filters import INSTANTS, TaskFilter
+from app.queue.operations import COMPLETED
 from app.rest.fields import show_instant
 from app.storage.database import Row
 
@@ -146,6 +149,35 @@ def show_schedule(row: Row) -> dict[str, Any]:
         "tags": extras.get("tags", []),
         "metadata": extras.get("metadata", {}),
         "concurrency_key": extras.get("concurrency_key"),
+    }
+
+
+def show_operation(row: Row) -> dict[str, Any]:
+    """Show an operation, with about how much of it is done."""
+    plain = ("id", "kind", "options", "status", "examined", "changed", "error_message", "created_by")
+    total = row["position"]["total"]
+    percent = None if total is None else min(99, 100 * row["examined"] // max(total, 1))
+    which = TaskFilter.from_json(row["filter"])
+    return {
+        **{name: row[name] for name in plain},
+        "filter": {
+            name: show_instant(getattr(which, name)) if name in INSTANTS else value
+            for name, value in row["filter"].items()
+        },
+        "percent": 100 if row["status"] == COMPLETED else percent,
+        **{name: show_instant(row[name]) for name in ("created_at", "updated_at", "ended_at")},
+    }
+
+
+def show_cause(cause: Cause) -> dict[str, Any]:
+    """Show what some dead letters died of."""
+    return {
+        "type": cause.type,
+        "failure_reason": cause.failure_reason,
+        "error": cause.error,
+        "count": cause.count,
+        "example_task_id": cause.example_id,
+        "latest_at": show_instant(cause.latest_at),
     }
 
 

@@ -9,17 +9,24 @@ from app.errors import (
     InvalidCursor,
     TaskFinished,
     TaskNotFound,
+    TaskNotRequeuable,
     TryAgain,
 )
 from app.lifecycle import TaskStatus
 from app.queue.attempts import list_attempts
 from app.queue.cancel import cancel_task
 from app.queue.keys import Scope
+from app.queue.operations import CANCEL
+from app.queue.requeue import requeue_task
 from app.queue.tasks import read_page, read_task
 from app.rest.contract import Answer, contract
+from app.rest.operations import BEGUN, begin
 from app.rest.paging import make_cursor, read_cursor
 from app.rest.representations import show_attempt, show_task
 from app.rest.schemas import tasks as schemas
+from app.rest.schemas.dead_letters import Requeue
+from app.rest.schemas.operations import CancelledTasks, Operation
+from app.web.auth import actor
 from app.web.current import database
 
 blueprint = Blueprint("tasks", __name__, url_prefix="/tasks")
@@ -113,6 +120,44 @@ def cancel(task_id: int) -> Answer:
     """
     task = database().write(lambda tx: cancel_task(tx, task_id), atomic=False)
     return Answer(show_task(task), "Task cancelled successfully")
+
+
+@blueprint.post("/cancel")
+@contract(
+    "cancel_tasks",
+    tag=TAG,
+    scope=Scope.ADMIN,
+    body=CancelledTasks,
+    answer=Operation,
+    messages=BEGUN,
+)
+def cancel_many(body: dict[str, Any]) -> Answer:
+    """Cancel all tasks that fit a filter.
+
+    Those that were there before the request, in slices: what can be done within half a second is done at once (200),
+    the rest goes on beside other requests (202).
+    """
+    return begin(CANCEL, CancelledTasks.which(body))
+
+
+@blueprint.post("/<id:task_id>/requeue")
+@contract(
+    "requeue_task",
+    tag=TAG,
+    scope=Scope.PRODUCER,
+    body=Requeue,
+    is_body_optional=True,
+    answer=schemas.Task,
+    messages={200: "Task requeued successfully"},
+    errors=(TaskNotFound, TaskNotRequeuable, TryAgain),
+)
+def requeue(task_id: int, body: dict[str, Any]) -> Answer:
+    """Requeue a task that has failed or was cancelled.
+
+    It waits again, with all its attempts or with `extra_attempts` more; a deadline that has passed is dropped.
+    """
+    task = database().write(lambda tx: requeue_task(tx, task_id, actor(), **body))
+    return Answer(show_task(task), "Task requeued successfully")
 
 
 @blueprint.get("/<id:task_id>/attempts")

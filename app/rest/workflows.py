@@ -13,15 +13,19 @@ from app.errors import (
     TryAgain,
     WorkflowNotFound,
 )
+from app.queue.filters import TaskFilter
 from app.queue.keys import Scope
+from app.queue.operations import CANCEL
 from app.queue.task_types import find_type_by_id
 from app.queue.workflows import Node, create_workflow, list_members, list_workflows, read_workflow, state_of
 from app.rest.contract import Answer, contract
 from app.rest.creation import IDEMPOTENCY, new_task, once
+from app.rest.operations import BEGUN, begin
 from app.rest.paging import make_cursor, read_cursor
 from app.rest.representations import show_member, show_workflow
 from app.rest.schemas import workflows as schemas
 from app.rest.schemas.creation import NewWorkflow
+from app.rest.schemas.operations import Operation
 from app.storage.database import Transaction
 from app.web.current import database
 
@@ -110,3 +114,22 @@ def get_workflow(workflow_id: int, query: dict[str, Any]) -> Answer:
         }
 
     return Answer(database().read(work), "Workflow retrieved successfully")
+
+
+@blueprint.post("/<id:workflow_id>/cancel")
+@contract(
+    "cancel_workflow",
+    tag=TAG,
+    scope=Scope.PRODUCER,
+    answer=Operation,
+    messages=BEGUN,
+    errors=(WorkflowNotFound,),
+)
+def cancel(workflow_id: int) -> Answer:
+    """Cancel all tasks of a workflow that have not ended.
+
+    Those that wait for others come first, so that none fails because of what it waited for. What cannot be done within
+    half a second goes on beside other requests (202).
+    """
+    database().read(lambda tx: read_workflow(tx, workflow_id))
+    return begin(CANCEL, TaskFilter(workflow_id=workflow_id))

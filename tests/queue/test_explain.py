@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +13,12 @@ from sqlalchemy import event, text
 from app.lifecycle import TaskStatus
 from app.policies import Policies
 from app.queue.claim import claim_task
+from app.queue.dead_letters import count_dead_letters, list_dead_letters
 from app.queue.due import do_what_is_due
 from app.queue.explain import explain_task
+from app.queue.filters import TaskFilter
+from app.queue.operate import run_operation
+from app.queue.operations import KINDS, NewOperation, start_operation
 from app.queue.ranks import end_rank
 from app.queue.register import register_type
 from app.queue.statistics import read_statistics
@@ -58,14 +63,15 @@ def full_database(database: Database) -> Database:
 
 
 def _row(tx: Transaction, type_ids: list[int], number: int) -> dict[str, Any]:
-    # A tenth of each: waiting for its time, claimed, with a deadline; three tenths pending, the others finished.
+    # A tenth of each: waiting for its time, claimed, failed; three tenths pending, the others completed.
     status = (
         TaskStatus.SCHEDULED,
         TaskStatus.CLAIMED,
         TaskStatus.PENDING,
         TaskStatus.PENDING,
         TaskStatus.PENDING,
-        *[TaskStatus.COMPLETED] * 5,
+        *[TaskStatus.COMPLETED] * 4,
+        TaskStatus.FAILED,
     )[number % 10]
     alarm = None if status == TaskStatus.PENDING else tx.now + timedelta(days=1 + number % 7)
     row = {column.name: None for column in tasks.c if column.name != "id"}
@@ -294,3 +300,52 @@ def test_an_explanation_of_a_blocked_task_is_bounded_looks_through_an_index(full
     assert any("line_places" in statement[0] for statement in in_line)
     for statement in [*waiting, *in_line]:
         check_bounded(full_database, statement)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_slices_of_an_operation_come_from_the_index_of_claims_alone(full_database: Database, kind: str) -> None:
+    new = NewOperation(kind=kind, filter=TaskFilter(error_contains="nothing has this"))
+    operation_id = full_database.write(lambda tx: start_operation(tx, new))["id"]
+    # The second slice begins within a rank.
+    statements = [
+        statement
+        for _ in range(2)
+        for statement in _statements(full_database, lambda tx: run_operation(tx, operation_id))
+        if "ORDER BY tasks.claim_rank" in statement[0]
+    ]
+    assert any("tasks.claim_rank =" in statement[0] for statement in statements)
+    for statement in statements:
+        steps = plan(full_database, statement)
+        check(full_database, steps, "ix_tasks_claim")
+        shown = " ".join(str(step) for step in steps)
+        assert "Using index" in shown or "USING COVERING INDEX" in shown, steps
+
+
+def test_what_a_slice_means_is_found_by_primary_key(full_database: Database) -> None:
+    new = NewOperation(kind=KINDS[0], filter=TaskFilter(worker_id="w", tag="x"))
+    full_database.write(lambda tx: start_operation(tx, new))
+    which = TaskFilter(type="type-1", worker_id="w", failure_reason="lease_expired", error_contains="x")
+    operation_id = full_database.write(lambda tx: start_operation(tx, replace(new, filter=which)))["id"]
+    statements = _statements(full_database, lambda tx: run_operation(tx, operation_id))
+    (meant,) = [statement for statement in statements if "failure_reason" in statement[0]]
+    check(full_database, plan(full_database, meant), "PRIMARY")
+
+
+def test_dead_letters_are_listed_through_the_index_of_claims(full_database: Database) -> None:
+    def walk(tx: Transaction) -> None:
+        below = list_dead_letters(tx, TaskFilter(), limit=50, below=None)[1]
+        list_dead_letters(tx, TaskFilter(), limit=50, below=below)
+
+    statements = _statements(full_database, walk)
+    walks = [statement for statement in statements if "ORDER BY tasks.claim_rank DESC" in statement[0]]
+    assert len(walks) > 2 * TYPES
+    for statement in walks:
+        check(full_database, plan(full_database, statement), "ix_tasks_claim")
+    for types in [statement for statement in statements if "IS NOT NULL" in statement[0]]:
+        check(full_database, plan(full_database, types), "ix_tasks_claim")
+
+
+def test_dead_letters_are_counted_without_a_look_at_all_tasks(full_database: Database) -> None:
+    statements = _statements(full_database, lambda tx: count_dead_letters(tx, TaskFilter()))
+    (groups, *_) = [statement for statement in statements if "GROUP BY" in statement[0]]
+    check(full_database, plan(full_database, groups), "ix_tasks_claim", may_sort=True)

@@ -124,6 +124,17 @@ SCHEDULE: dict[str, list[Any]] = {
     "is_paused": [*NO_FLAG, None],
 }
 SCHEDULE_OF_TYPE = {"type": [*name(), None], **SCHEDULE}
+DEAD_LETTERS = {
+    "all": [*NO_FLAG, None],
+    "type": [*name(), None],
+    "failure_reason": ["", "no such reason", 5, True, [], {}, None],
+    "error_contains": [*lines(1000), "", None],
+    "failed_from": [*NO_INSTANT, None],
+    "failed_before": [*NO_INSTANT, None],
+    "worker_id": [*name(), None],
+    "tag": [*name(), None],
+    "ids": [[], "17", 17, True, {}, [0], [-1], ["1"], [1.0], [None], [True], [2**63], [1] * 1001, None],
+}
 
 # --- every endpoint that takes a body: a right one, and what is wrong for each field --------------------------------
 BODIES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, list[Any]]]] = {
@@ -234,6 +245,27 @@ BODIES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {"priority": 5},
         {**SCHEDULE_OF_TYPE, "interval_seconds": [*integer(1, YEAR), None]},
     ),
+    ("POST", "/api/tasks/cancel"): (
+        {"all": True},
+        {
+            "all": [*NO_FLAG, None],
+            "type": [*name(), None],
+            "statuses": [[], "pending", 5, True, {}, ["failed"], ["nonsense"], [None], [5], ["pending"] * 5, None],
+            "tag": [*name(), None],
+            "created_from": [*NO_INSTANT, None],
+            "created_before": [*NO_INSTANT, None],
+            "workflow_id": [*integer(1, MAX_ID), None],
+        },
+    ),
+    ("POST", "/api/tasks/{cancelled}/requeue"): (
+        {"extra_attempts": 1},
+        {"extra_attempts": [*integer(1, 1000), None]},
+    ),
+    ("POST", "/api/dead-letters/requeue"): (
+        {"all": True},
+        {**DEAD_LETTERS, "extra_attempts": [*integer(1, 1000), None]},
+    ),
+    ("POST", "/api/dead-letters/purge"): ({"all": True}, DEAD_LETTERS),
     ("POST", "/api/keys"): (
         {"name": "new", "scopes": ["read"]},
         {
@@ -245,7 +277,7 @@ BODIES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, list[Any]]]] = {
     ("PATCH", "/api/keys/{key}"): ({"name": "changed"}, {"name": [*name(), None], "expires_at": NO_INSTANT}),
 }
 # Where the body may be left out.
-OPTIONAL = {("POST", "/api/housekeeping/run")}
+OPTIONAL = {("POST", "/api/housekeeping/run"), ("POST", "/api/tasks/{cancelled}/requeue")}
 QUERIES: dict[str, dict[str, list[str]]] = {
     "/api/tasks": {
         "status": ["x" * 201, "pend\x00ing"],
@@ -276,6 +308,23 @@ QUERIES: dict[str, dict[str, list[str]]] = {
         "cursor": ["x" * 501, "a\x00"],
         "limit": ["0", "-1", "1001", "1.0", "ten", ""],
     },
+    "/api/dead-letters": {
+        "type": ["x" * 256, "a\x00", "", " "],
+        "failure_reason": ["", "nonsense", "attempts_exhausted,not_retryable"],
+        "error_contains": ["", "x" * 1001, "a\x00"],
+        "failed_from": ["yesterday", "2026-01-01", ""],
+        "failed_before": ["tomorrow", "9999-12-31T23:59:59Z", ""],
+        "worker_id": ["", "x" * 256, "a\x00"],
+        "tag": ["", "x" * 256, "a\x00"],
+        "cursor": ["x" * 501, "a\x00"],
+        "limit": ["0", "-1", "501", "1.0", "ten", "", "9" * 30],
+    },
+    "/api/dead-letters/summary": {"type": ["x" * 256, "a\x00", "", " "]},
+    "/api/operations": {
+        "status": ["", "nonsense", "running,failed"],
+        "cursor": ["x" * 501, "a\x00"],
+        "limit": ["0", "-1", "501", "1.0", "ten", "", "9" * 30],
+    },
     "/api/task-types": {
         "active_only": ["yes", "", "2", "truee"],
         "sort_by": ["", "param_schema", "name; DROP TABLE tasks", "id desc"],
@@ -299,7 +348,14 @@ class Stage:
         key = self.expect(201, "POST", "/api/keys", name="one more", scopes=["read"])
         hourly = {"name": "hourly", "type": "checksum", "params": {"path": "a"}, "interval_seconds": 3600}
         schedule = self.expect(201, "POST", "/api/schedules", **hourly)
-        self.ids = {"claimed": claimed["id"], "key": key["id"], "schedule": schedule["id"]}
+        cancelled = self.expect(201, "POST", "/api/tasks", type="checksum", params={"path": "c"})
+        self.expect(200, "POST", f"/api/tasks/{cancelled['id']}/cancel")
+        self.ids = {
+            "claimed": claimed["id"],
+            "cancelled": cancelled["id"],
+            "key": key["id"],
+            "schedule": schedule["id"],
+        }
         self.token = claimed["lease_token"]
 
     def expect(self, status: int, method: str, path: str, **body: Any) -> dict[str, Any]:
@@ -630,7 +686,7 @@ def test_large_and_small_numbers_in_params_do_no_harm(stage: Stage, number: str)
 
 
 # --- ids in paths ---------------------------------------------------------------------------------------------------
-TASK_PATHS = [("GET", ""), ("GET", "/attempts"), ("GET", "/explain"), ("POST", "/cancel")]
+TASK_PATHS = [("GET", ""), ("GET", "/attempts"), ("GET", "/explain"), ("POST", "/cancel"), ("POST", "/requeue")]
 WORKER_PATHS = ["heartbeat", "progress", "complete", "release"]
 
 
@@ -644,6 +700,9 @@ def requests_with_an_id(stage: Stage, given: str) -> Iterator[tuple[str, TestRes
     yield "GET schedule", stage.client.get(f"/api/schedules/{given}")
     yield "PATCH schedule", stage.client.patch(f"/api/schedules/{given}", json={"priority": 1})
     yield "DELETE schedule", stage.client.delete(f"/api/schedules/{given}")
+    yield "DELETE dead letter", stage.client.delete(f"/api/dead-letters/{given}")
+    yield "GET operation", stage.client.get(f"/api/operations/{given}")
+    yield "POST operation", stage.client.post(f"/api/operations/{given}/cancel")
     yield "PATCH key", stage.client.patch(f"/api/keys/{given}", json={"name": "x"})
     yield "DELETE key", stage.client.delete(f"/api/keys/{given}")
 
@@ -667,7 +726,8 @@ UNKNOWN_IDS = [
 def test_an_id_that_does_not_exist_is_not_found(stage: Stage, number: Any) -> None:
     before = stage.stored()
     for what, answer in requests_with_an_id(stage, str(number)):
-        code = f"{what.split()[1]}_not_found" if what.endswith((" key", " schedule")) else "task_not_found"
+        nouns = [noun for noun in ("key", "operation", "schedule") if noun in what] or ["task"]
+        code = f"{nouns[0]}_not_found"
         assert fault_of(answer, 404, code) is None, (what, answer.get_data(as_text=True))
     assert stage.stored() == before
 
@@ -803,6 +863,13 @@ def test_a_tampered_cursor_is_refused(stage: Stage, cursor: str) -> None:
         assert fault_of(answer, 400, "invalid_request", "cursor") is None
     else:
         assert fault_of(answer, 400, "invalid_cursor") is None, answer.get_data(as_text=True)
+
+
+@before_the_database
+@pytest.mark.parametrize("cursor", [*tampered(), make_cursor(17)], ids=shorten)
+def test_a_tampered_cursor_of_dead_letters_is_refused(stage: Stage, cursor: str) -> None:
+    answer = stage.client.get("/api/dead-letters", query_string={"cursor": cursor})
+    assert answer.status_code == 400, answer.get_data(as_text=True)
 
 
 @before_the_database

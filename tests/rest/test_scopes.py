@@ -46,6 +46,7 @@ ALLOWED: dict[tuple[str, str], set[str] | None] = {
     ("POST", "/api/workflows"): PRODUCER,
     ("GET", "/api/workflows"): ANY_KEY,
     ("GET", "/api/workflows/<id:workflow_id>"): ANY_KEY,
+    ("POST", "/api/workflows/<id:workflow_id>/cancel"): PRODUCER,
     ("POST", "/api/housekeeping/run"): WORKER,
     ("GET", "/api/audit"): ADMIN,
     ("POST", "/api/schedules"): PRODUCER,
@@ -54,6 +55,16 @@ ALLOWED: dict[tuple[str, str], set[str] | None] = {
     ("GET", "/api/schedules/<id:schedule_id>"): ANY_KEY,
     ("PATCH", "/api/schedules/<id:schedule_id>"): PRODUCER,
     ("DELETE", "/api/schedules/<id:schedule_id>"): PRODUCER,
+    ("POST", "/api/tasks/cancel"): ADMIN,
+    ("POST", "/api/tasks/<id:task_id>/requeue"): PRODUCER,
+    ("GET", "/api/dead-letters"): ANY_KEY,
+    ("GET", "/api/dead-letters/summary"): ANY_KEY,
+    ("POST", "/api/dead-letters/requeue"): ADMIN,
+    ("POST", "/api/dead-letters/purge"): ADMIN,
+    ("DELETE", "/api/dead-letters/<id:task_id>"): ADMIN,
+    ("GET", "/api/operations"): ANY_KEY,
+    ("GET", "/api/operations/<id:operation_id>"): ANY_KEY,
+    ("POST", "/api/operations/<id:operation_id>/cancel"): ADMIN,
     ("POST", "/api/keys"): ADMIN,
     ("GET", "/api/keys"): ADMIN,
     ("PATCH", "/api/keys/<id:key_id>"): ADMIN,
@@ -77,6 +88,7 @@ def endpoints(app: Flask) -> list[tuple[str, str]]:
 def call(client: Client, method: str, rule: str) -> Any:
     path = rule.replace("<name:name>", "nothing").replace("<id:task_id>", "1").replace("<id:key_id>", "999999999")
     path = path.replace("<id:workflow_id>", "1").replace("<id:schedule_id>", "1")
+    path = path.replace("<id:operation_id>", "1")
     return client.request(method, path.replace("<path:path>", "swagger-ui.css"), json={"surprise": 1})
 
 

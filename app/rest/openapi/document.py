@@ -31,6 +31,8 @@ _TAGS = {
     "Schedules": "Rules that create tasks over time.",
     "Workers": "What workers call.",
     "Workflows": "Tasks that wait for each other.",
+    "Dead letters": "Tasks for which nothing more is tried: look through them, requeue or purge them.",
+    "Operations": "Changes of many tasks, which are done slice by slice.",
     "Keys": "Who may do what.",
     "Audit": "Who changed what.",
     "Server": "How the server is.",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-PATH_PARAMETERS = ("task_id", "key_id", "workflow_id", "schedule_id")
+PATH_PARAMETERS = ("task_id", "key_id", "workflow_id", "schedule_id", "operation_id")
 _HOLDER = {
     "task_id": "$response.body#/data/id",
     "worker_id": "$response.body#/data/claimed_by",
@@ -10,6 +10,7 @@ _HOLDER = {
 }
 _OF_TASK = {"task_id": "$response.body#/data/id"}
 _OF_SCHEDULE = {"schedule_id": "$response.body#/data/id"}
+_OF_OPERATION = {"operation_id": "$response.body#/data/id"}
 _OF_KEY = {"key_id": "$response.body#/data/id"}
 #: For each operation those that can follow it, with what they take from its answer.
 LINKS: dict[str, dict[str, dict[str, Any]]] = {
@@ -33,6 +34,11 @@ LINKS: dict[str, dict[str, dict[str, Any]]] = {
         "get_schedule": _OF_SCHEDULE,
         "change_schedule": _OF_SCHEDULE,
         "delete_schedule": _OF_SCHEDULE,
+    },
+    "cancel_task": {"requeue_task": _OF_TASK, "purge_dead_letter": _OF_TASK},
+    **{
+        kind: {"get_operation": _OF_OPERATION, "cancel_operation": _OF_OPERATION}
+        for kind in ("requeue_dead_letters", "purge_dead_letters", "cancel_tasks")
     },
     "create_api_key": {"change_api_key": _OF_KEY, "revoke_api_key": _OF_KEY},
 }
