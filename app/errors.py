@@ -261,6 +261,13 @@ class OperationEnded(Conflict):
     sentence = "Operation has already ended"
 
 
+class TaskNotWaiting(Conflict):
+    """The task is being worked on or has ended; only one that still waits can be changed."""
+
+    code = "task_not_waiting"
+    sentence = "Task does not wait any more"
+
+
 class IdempotencyKeyReused(Conflict):
     """This Idempotency-Key came with a different request before; use a new key for a new request."""
 

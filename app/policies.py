@@ -39,7 +39,7 @@ class Policies:
         0.1, "Share of the delay by which it is randomly changed, so that retries spread out.", low=0, high=1
     )
     retry_for_seconds: int | None = _policy(
-        None, "No further attempt is made when so much time has passed since the first one began.", low=1, high=_YEAR
+        None, "No attempt begins any more when so much time has passed since the first one began.", low=1, high=_YEAR
     )
     lease_seconds: int = _policy(300, "How long a claim lasts without a heartbeat.", low=1, high=7 * 86400)
     attempt_timeout_seconds: int | None = _policy(

@@ -60,6 +60,20 @@ class Settings:
         low=0,
         high=10,
     )
+    wait_max_seconds: int = _setting(
+        0,
+        "The longest that `GET /api/tasks/{id}?wait=N` waits for the end of a task; 0 answers at once. Each such "
+        "request occupies a process or thread of the server.",
+        low=0,
+        high=60,
+    )
+    wait_max_requests: int = _setting(
+        2,
+        "How many requests may wait so at the same time, over all processes and hosts: fewer than there are processes "
+        "and threads, so that workers can always get in.",
+        low=1,
+        high=100,
+    )
     idempotency_seconds: int = _setting(
         86400, "How long the answer to an `Idempotency-Key` is remembered.", low=60, high=30 * 86400
     )

@@ -11,12 +11,16 @@ _LIST = select(attempts).where(attempts.c.task_id == bindparam("task_id")).order
 _EXISTS = select(tasks.c.id).where(tasks.c.id == bindparam("task_id"))
 
 
-def add_attempt(tx: Transaction, task: Row, outcome: str, error_message: str | None) -> None:
+def add_attempt(
+    tx: Transaction, task: Row, outcome: str, error_message: str | None, error_details: str | None = None
+) -> None:
     """Write down how the present attempt of `task` ended."""
-    add_attempts(tx, [task], outcome, error_message)
+    add_attempts(tx, [task], outcome, error_message, error_details)
 
 
-def add_attempts(tx: Transaction, of_tasks: list[Row], outcome: str, error_message: str | None) -> None:
+def add_attempts(
+    tx: Transaction, of_tasks: list[Row], outcome: str, error_message: str | None, error_details: str | None = None
+) -> None:
     """Write down how the present attempts of some tasks ended, in one statement."""
     tx.execute(
         _INSERT,
@@ -30,6 +34,7 @@ def add_attempts(tx: Transaction, of_tasks: list[Row], outcome: str, error_messa
                 "ended_at": tx.now,
                 "outcome": outcome,
                 "error_message": error_message,
+                "error_details": error_details,
             }
             for task in of_tasks
         ],

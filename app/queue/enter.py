@@ -29,6 +29,7 @@ COLUMNS = (
     tasks.c.claim_rank,
     tasks.c.attempts,
     tasks.c.available_at,
+    tasks.c.first_claimed_at,
     tasks.c.deadline_at,
     tasks.c.extras,
 )
@@ -47,7 +48,9 @@ def enter(tx: Transaction, waiting: list[Row]) -> None:
             groups[TaskStatus.BLOCKED, task["deadline_at"]].append(task["id"])
             in_line.append(task)
         else:
-            alarm = pending_alarm(task_type.policies, tx.now, task["attempts"], task["deadline_at"])
+            alarm = pending_alarm(
+                task_type.policies, tx.now, task["attempts"], task["deadline_at"], task["first_claimed_at"]
+            )
             groups[TaskStatus.PENDING, alarm].append(task["id"])
     for (status, alarm), ids in groups.items():
         tx.execute(_MOVE, {"task_ids": ids, "next_status": int(status), "alarm": alarm, "at": tx.now})

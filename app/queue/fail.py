@@ -6,13 +6,14 @@ from sqlalchemy import bindparam, null, update
 
 from app.errors import TryAgain
 from app.lifecycle import FailureReason, TaskStatus
+from app.queue.alarms import pending_alarm
 from app.queue.attempts import add_attempt
 from app.queue.enter import enter
 from app.queue.finish import FINISH, finish_parameters, finished
 from app.queue.follow import follow_up
 from app.queue.leases import FAILED, refuse_late_report, was_not_taken_over, was_said_before
 from app.queue.line import leave_line
-from app.queue.retry_policy import retry_delay_seconds
+from app.queue.retry_policy import is_out_of_time, retry_delay_seconds
 from app.queue.task_types import find_type_by_id
 from app.queue.tasks import read_task
 from app.storage.columns import Instant
@@ -59,13 +60,14 @@ def fail_task(
     error: str | None,
     retryable: bool,
     retry_after_seconds: float | None,
+    error_details: str | None = None,
 ) -> Row:
     """End the attempt as failed and return the task: waiting for its next attempt, or a dead letter.
 
     Raises TaskNotFound, TaskNotClaimed, ClaimedByAnother, or LeaseLost when the task has been taken over. Saying the
     same again with the same token changes nothing.
     """
-    report = {"success": False, "error": error}
+    report = {"success": False, "error": error, "error_details": error_details}
     for _try in range(_MAX_TRIES):
         task = read_task(tx, task_id)
         if was_said_before(tx, task, worker_id, lease_token, FAILED):
@@ -78,7 +80,7 @@ def fail_task(
         statement = _GIVE_UP if values["status"] == TaskStatus.FAILED else _RETRY
         with tx.atomic():
             if tx.changes(statement, {**_parameters(tx, task, values), "error": error}):
-                add_attempt(tx, task, FAILED, error)
+                add_attempt(tx, task, FAILED, error, error_details)
                 if task["has_followers"]:
                     _tell_followers(tx, {**task, **values})
                 return {**task, **values, "error_message": error, "claimed_by": None, "lease_token": None}
@@ -97,7 +99,10 @@ def _next_state(tx: Transaction, task: Row, retryable: bool, retry_after_seconds
         delay = retry_delay_seconds(policies, task["attempts"])
         if retry_after_seconds is not None:
             delay = retry_after_seconds
-        if task["deadline_at"] is not None and tx.now + timedelta(seconds=delay) >= task["deadline_at"]:
+        begin_at = tx.now + timedelta(seconds=delay)
+        if is_out_of_time(policies, task["first_claimed_at"], begin_at):
+            reason = FailureReason.ATTEMPTS_EXHAUSTED
+        elif task["deadline_at"] is not None and begin_at >= task["deadline_at"]:
             reason = FailureReason.DEADLINE_PASSED
     if reason is not None:
         return {**finished(TaskStatus.FAILED, tx.now), "failure_reason": reason}
@@ -117,14 +122,16 @@ def _tell_followers(tx: Transaction, task: Row) -> None:
 
 def _parameters(tx: Transaction, task: Row, values: Row) -> Row:
     held = {"task_id": task["id"], "token": task["lease_token"]}
+    task_type = find_type_by_id(tx, task["type_id"])
     if values["status"] == TaskStatus.FAILED:
-        finish = finish_parameters(find_type_by_id(tx, task["type_id"]), tx.now)
-        return {**held, **finish, "reason": values["failure_reason"]}
+        return {**held, **finish_parameters(task_type, tx.now), "reason": values["failure_reason"]}
     is_scheduled = values["status"] == TaskStatus.SCHEDULED
+    policies, deadline_at = task_type.policies, task["deadline_at"]
+    alarm = pending_alarm(policies, tx.now, task["attempts"], deadline_at, task["first_claimed_at"])
     return {
         **held,
         "next_status": values["status"],
         "available": values["available_at"],
-        "due": values["available_at"] if is_scheduled else task["deadline_at"],
+        "due": values["available_at"] if is_scheduled else alarm,
         "at": tx.now,
     }

@@ -31,6 +31,7 @@ _EXTEND = (
     )
 )
 _EXTEND_WITH_PROGRESS = _EXTEND.values(progress=bindparam("done"), progress_message=bindparam("message"))
+_EXTEND_WITH_RESULT = _EXTEND_WITH_PROGRESS.values(result=bindparam("partial", type_=tasks.c.result.type))
 _MAX_TRIES = 5
 
 
@@ -52,11 +53,25 @@ def beat(tx: Transaction, task_id: int, *, worker_id: str, lease_token: str | No
 
 
 def report_progress(
-    tx: Transaction, task_id: int, *, worker_id: str, lease_token: str | None, progress: int, message: str | None
+    tx: Transaction,
+    task_id: int,
+    *,
+    worker_id: str,
+    lease_token: str | None,
+    progress: int,
+    message: str | None,
+    result: Any = None,
 ) -> datetime:
-    """Write down how far the worker is, and extend its lease; raises as `beat`, and TaskNotClaimed when cancelled."""
+    """Write down how far the worker is, and extend its lease; raises as `beat`, and TaskNotClaimed when cancelled.
+
+    `result` is what there is of it so far; None leaves what an earlier report said.
+    """
     report = {"done": progress, "message": message}
-    ends = _extend(tx, task_id, worker_id, lease_token, None, _EXTEND_WITH_PROGRESS, report)
+    statement = _EXTEND_WITH_PROGRESS
+    if result is not None:
+        report["partial"] = result
+        statement = _EXTEND_WITH_RESULT
+    ends = _extend(tx, task_id, worker_id, lease_token, None, statement, report)
     if ends is None:
         check_holder(read_task(tx, task_id), worker_id, lease_token)
         raise TryAgain

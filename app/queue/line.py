@@ -76,7 +76,7 @@ _IN_LINE = (
     .with_for_update()
 )
 _BLOCKED = (
-    select(tasks.c.id, tasks.c.type_id, tasks.c.attempts, tasks.c.deadline_at)
+    select(tasks.c.id, tasks.c.type_id, tasks.c.attempts, tasks.c.first_claimed_at, tasks.c.deadline_at)
     .where(tasks.c.id.in_(bindparam("task_ids", expanding=True)), tasks.c.status == int(TaskStatus.BLOCKED))
     .with_for_update()
 )
@@ -273,7 +273,7 @@ def _make_pending(tx: Transaction, types: dict[int, TaskType], chosen: dict[int,
     groups: dict[tuple[datetime | None, bool], list[int]] = defaultdict(list)
     for task in tx.all(_BLOCKED, {"task_ids": task_ids}):
         of_type = policies[task["type_id"]]
-        alarm = pending_alarm(of_type, tx.now, task["attempts"], task["deadline_at"])
+        alarm = pending_alarm(of_type, tx.now, task["attempts"], task["deadline_at"], task["first_claimed_at"])
         groups[alarm, of_type.key_order == "round_robin"].append(task["id"])
     for (alarm, takes_turns), ids in groups.items():
         turn = {"turn": end_rank(tx.now)} if takes_turns else {}

@@ -22,8 +22,20 @@ def claim_rank(policies: Policies, *, priority: int, available_at: datetime, dea
         return _NO_DEADLINE if deadline_at is None else _milliseconds(deadline_at)
     if policies.priority_aging_seconds is not None:
         rank = _milliseconds(available_at) - priority * policies.priority_aging_seconds * 1000
-        return max(-_NO_DEADLINE, min(_NO_DEADLINE, rank))
+        return _bounded(rank)
     return -priority
+
+
+def move_rank(policies: Policies, rank: int, old_priority: int, new_priority: int) -> int:
+    """Return the rank of a waiting task after its priority has changed; the time that it has waited still counts.
+
+    Not made anew from the row: after a retry that no longer knows since when the task has waited.
+    """
+    old, new = (
+        claim_rank(policies, priority=priority, available_at=EPOCH, deadline_at=None)
+        for priority in (old_priority, new_priority)
+    )
+    return _bounded(rank + new - old)
 
 
 def end_rank(ended_at: datetime) -> int:
@@ -34,6 +46,10 @@ def end_rank(ended_at: datetime) -> int:
 def ended_at(rank: int) -> datetime:
     """Return when the finished task of this rank ended."""
     return EPOCH + rank * _MILLISECOND
+
+
+def _bounded(rank: int) -> int:
+    return max(-_NO_DEADLINE, min(_NO_DEADLINE, rank))
 
 
 def _milliseconds(instant: datetime) -> int:

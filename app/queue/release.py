@@ -35,6 +35,7 @@ _RELEASE = (
         lease_token=null(),
         claimed_at=null(),
         attempt_ends_at=null(),
+        first_claimed_at=bindparam("first_claimed", type_=Instant),
         updated_at=bindparam("at", type_=Instant),
     )
 )
@@ -55,7 +56,8 @@ def release_task(
         check_holder(task, worker_id, lease_token)
         # What was never started before is as it was when it was created.
         policies = find_type_by_id(tx, task["type_id"]).policies
-        alarm = pending_alarm(policies, tx.now, task["attempts"] - 1, task["deadline_at"])
+        first_claimed_at = None if task["attempts"] == 1 else task["first_claimed_at"]
+        alarm = pending_alarm(policies, tx.now, task["attempts"] - 1, task["deadline_at"], first_claimed_at)
         available_at = tx.now + timedelta(seconds=delay_seconds)
         status = TaskStatus.SCHEDULED if delay_seconds > 0 else TaskStatus.PENDING
         parameters = {
@@ -64,6 +66,7 @@ def release_task(
             "next_status": int(status),
             "available": available_at,
             "due": first_of(available_at, task["deadline_at"]) if delay_seconds > 0 else alarm,
+            "first_claimed": first_claimed_at,
             "at": tx.now,
         }
         with tx.atomic():
@@ -76,6 +79,7 @@ def release_task(
                     "available_at": available_at,
                     "claimed_by": None,
                     "claimed_at": None,
+                    "first_claimed_at": first_claimed_at,
                     "lease_token": None,
                     "progress": 0,
                     "progress_message": None,

@@ -6,7 +6,10 @@ from app.lifecycle import FINISHED
 from app.queue.usage import LAG, count_usage, read_watermark
 from app.storage.columns import Instant
 from app.storage.database import Transaction
-from app.storage.models import idempotency_keys, tasks
+from app.storage.models import attempts, idempotency_keys, task_logs, tasks
+
+# What hangs on tasks is removed in slices of so many rows, before the tasks themselves.
+DETAILS_SLICE = 2000
 
 _ids = tasks.c.id.in_(bindparam("task_ids", expanding=True))
 _REMOVABLE = select(tasks.c.id).where(
@@ -14,14 +17,21 @@ _REMOVABLE = select(tasks.c.id).where(
     tasks.c.status.in_([int(status) for status in FINISHED]),
     tasks.c.due_at <= bindparam("now", type_=Instant),
 )
-# Their attempts go with them.
+# All that hangs on them goes with them.
 _DELETE = delete(tasks).where(_ids)
+_DETAILS = tuple(
+    (
+        select(table.c.id).where(table.c.task_id.in_(bindparam("task_ids", expanding=True))).limit(DETAILS_SLICE),
+        delete(table).where(table.c.id.in_(bindparam("ids", expanding=True))),
+    )
+    for table in (task_logs, attempts)
+)
 _PUT_OFF = update(tasks).where(_ids).values(due_at=bindparam("later", type_=Instant))
 _ANSWERS = delete(idempotency_keys).where(idempotency_keys.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def remove_tasks(tx: Transaction, task_ids: list[int]) -> int:
-    """Remove these finished tasks and their attempts; return how many rows were changed.
+    """Remove these finished tasks and all that hangs on them, in slices; return how many rows were changed.
 
     A task that has not been counted into its type's usage yet is put off, out of the way of what else is due.
     """
@@ -34,11 +44,25 @@ def remove_tasks(tx: Transaction, task_ids: list[int]) -> int:
         due = [row["id"] for row in tx.all(locking, {"task_ids": task_ids, "now": tx.now})]
         counted = [task_id for task_id in due if task_id <= watermark]
         uncounted = [task_id for task_id in due if task_id > watermark]
+        if counted and (removed := _remove_details(tx, counted)):
+            return removed
         if counted:
             tx.execute(_DELETE, {"task_ids": counted})
         if uncounted:
             tx.execute(_PUT_OFF, {"task_ids": uncounted, "later": tx.now + LAG})
         return len(due)
+
+
+def _remove_details(tx: Transaction, task_ids: list[int]) -> int:
+    """Remove one slice of the log lines or attempts of these tasks, unless there is less than a slice of each.
+
+    A task may have a thousand of them, and to remove a slice of tasks with all of these would take seconds.
+    """
+    for find, remove in _DETAILS:
+        ids = [row["id"] for row in tx.all(find, {"task_ids": task_ids})]
+        if len(ids) == DETAILS_SLICE:
+            return tx.changes(remove, {"ids": ids})
+    return 0
 
 
 def remove_answers(tx: Transaction, ids: list[int]) -> int:

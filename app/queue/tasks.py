@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, func, literal, select
 
 from app.errors import TaskNotFound
 from app.lifecycle import TaskStatus
+from app.queue.labels import put_rarest_first, select_labelled
 from app.queue.patterns import exactly
 from app.queue.task_types import find_type_by_id, find_type_ids, name_types
 from app.storage.database import Row, Transaction
@@ -43,15 +44,18 @@ def list_tasks(
     worker_id: str | None = None,
     created_from: datetime | None = None,
     created_before: datetime | None = None,
+    labels: Sequence[str] = (),
+    workflow_id: int | None = None,
 ) -> list[Row]:
     """Return tasks without `params` and `result`, newest first.
 
-    `type_name` with `%` in it is a pattern; `below_id` continues a listing.
+    `type_name` with `%` in it is a pattern; `labels` must all be there; `below_id` continues a listing.
     """
     # Not joined with the task types: where these are few, MariaDB joins them through a buffer and sorts all tasks.
-    statement = select(*LIGHT).order_by(tasks.c.id.desc()).limit(limit).offset(offset)
+    labelled, task_id = select_labelled(LIGHT, put_rarest_first(tx, labels), workflow_id)
+    statement = labelled.order_by(task_id.desc()).limit(limit).offset(offset)
     if below_id is not None:
-        statement = statement.where(tasks.c.id < below_id)
+        statement = statement.where(task_id < below_id)
     if statuses is not None:
         statement = statement.where(tasks.c.status.in_([int(status) for status in statuses]))
     if type_name is not None:

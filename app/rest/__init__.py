@@ -12,6 +12,7 @@ from app.rest import (
     housekeeping,
     insight,
     keys,
+    logs,
     operations,
     problems,
     schedules,
@@ -24,7 +25,7 @@ from app.settings import ROOT, Settings
 
 OPENAPI_FILE = ROOT / "openapi.json"
 # What the clients of the older TaskManager know.
-_LEGACY = (health, task_types, claims, creation, tasks, insight)
+_LEGACY = (health, task_types, claims, creation, tasks, logs, insight)
 _FACES = (*_LEGACY, dead_letters, operations, keys, schedules, workflows, audit, housekeeping)
 
 

@@ -176,7 +176,7 @@ def complete(task_id: int, body: dict[str, Any]) -> Answer:
         return {**show_task(read_task(tx, task_id)), "will_retry": False}
 
     def fail(tx: Transaction) -> dict[str, Any]:
-        terms = {name: body[name] for name in ("error", "retryable", "retry_after_seconds")}
+        terms = {name: body[name] for name in ("error", "error_details", "retryable", "retry_after_seconds")}
         task = fail_task(tx, task_id, **holder, **terms)
         will_retry = task["status"] in (TaskStatus.SCHEDULED, TaskStatus.PENDING)
         return {**show_task(task), "will_retry": will_retry}

@@ -53,6 +53,13 @@ class Lines(Text):
     forbidden = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
+class RawText(Text):
+    """A text of bounded length with any characters, such as what another program printed."""
+
+    pattern = r"^[\s\S]*$"
+    forbidden = re.compile(r"(?!)")
+
+
 class Name(Text):
     """A text that is trimmed and not empty."""
 

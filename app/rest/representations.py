@@ -114,7 +114,9 @@ def show_task_type(row: Row, usage: Row | None) -> dict[str, Any]:
 
 def show_attempt(row: Row) -> dict[str, Any]:
     """Show an unsuccessful attempt."""
-    plain = {name: row[name] for name in ("number", "worker_id", "outcome", "error_message", "late_report")}
+    plain = {
+        name: row[name] for name in ("number", "worker_id", "outcome", "error_message", "error_details", "late_report")
+    }
     instants = {name: show_instant(row[name]) for name in ("claimed_at", "ended_at", "late_report_at")}
     return {**plain, **instants}
 
@@ -179,6 +181,12 @@ def show_cause(cause: Cause) -> dict[str, Any]:
         "example_task_id": cause.example_id,
         "latest_at": show_instant(cause.latest_at),
     }
+
+
+def show_log_line(row: Row) -> dict[str, Any]:
+    """Show a line of a task's log."""
+    plain = {name: row[name] for name in ("id", "attempt", "level", "message")}
+    return {**plain, "logged_at": show_instant(row["logged_at"])}
 
 
 def show_key(row: Row) -> dict[str, Any]:

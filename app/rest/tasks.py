@@ -1,4 +1,4 @@
-"""Tasks as producers look at them: list, read, cancel."""
+"""Tasks as producers look at them: list, read, change, cancel."""
 
 from typing import Any
 
@@ -10,12 +10,15 @@ from app.errors import (
     TaskFinished,
     TaskNotFound,
     TaskNotRequeuable,
+    TaskNotWaiting,
     TryAgain,
 )
 from app.lifecycle import TaskStatus
 from app.queue.attempts import list_attempts
 from app.queue.cancel import cancel_task
+from app.queue.change import change_task
 from app.queue.keys import Scope
+from app.queue.labels import member_label, tag_label
 from app.queue.operations import CANCEL
 from app.queue.requeue import requeue_task
 from app.queue.tasks import read_page, read_task
@@ -26,11 +29,15 @@ from app.rest.representations import show_attempt, show_task
 from app.rest.schemas import tasks as schemas
 from app.rest.schemas.dead_letters import Requeue
 from app.rest.schemas.operations import CancelledTasks, Operation
+from app.rest.schemas.task_queries import ReadQuery, TaskQuery
+from app.rest.waiting import wait_for_end
 from app.web.auth import actor
-from app.web.current import database
+from app.web.current import database, settings
 
 blueprint = Blueprint("tasks", __name__, url_prefix="/tasks")
 TAG = "Tasks"
+# For those who wanted to wait and could not, in seconds.
+RETRY_AFTER = "1"
 
 
 @blueprint.get("")
@@ -38,7 +45,7 @@ TAG = "Tasks"
     "list_tasks",
     tag=TAG,
     scope=Scope.READ,
-    query=schemas.TaskQuery,
+    query=TaskQuery,
     answer=schemas.TaskList,
     messages={200: "Tasks retrieved successfully"},
     errors=(InvalidCursor,),
@@ -61,6 +68,8 @@ def list_all(query: dict[str, Any]) -> Answer:
             worker_id=query.get("worker_id"),
             created_from=query.get("created_from"),
             created_before=query.get("created_before"),
+            labels=_labels(query),
+            workflow_id=query.get("workflow_id"),
             include=_included(query.get("include", "")),
         )
     )
@@ -80,6 +89,15 @@ def _statuses(words: str) -> list[TaskStatus]:
     return [status for status in found if status is not None]
 
 
+def _labels(query: dict[str, Any]) -> list[str]:
+    tags = query["tag"].split(",") if "tag" in query else []
+    labels = [tag_label(tag.strip()) for tag in tags]
+    if "metadata" in query:
+        name, _, value = query["metadata"].partition("=")
+        labels.append(member_label(name, value))
+    return labels
+
+
 def _included(words: str) -> list[str]:
     names = [name.strip() for name in words.split(",") if name.strip()]
     unknown = [name for name in names if name not in ("params", "result")]
@@ -94,13 +112,41 @@ def _included(words: str) -> list[str]:
     "get_task",
     tag=TAG,
     scope=Scope.READ,
+    query=ReadQuery,
     answer=schemas.Task,
     messages={200: "Task retrieved successfully"},
     errors=(TaskNotFound,),
 )
-def get_task(task_id: int) -> Answer:
-    """Read a task."""
-    return Answer(show_task(database().read(lambda tx: read_task(tx, task_id))), "Task retrieved successfully")
+def get_task(task_id: int, query: dict[str, Any]) -> Answer:
+    """Read a task.
+
+    With `wait` the answer comes as soon as the task is finished, or after so many seconds with the task as it is. Where
+    waiting is off, or too many requests wait already, it comes at once, with `Retry-After` if the task is not finished.
+    """
+    has_waited = True
+    if query["wait"]:
+        seconds = min(query["wait"], settings().wait_max_seconds)
+        has_waited = wait_for_end(database(), task_id, seconds=seconds, slots=settings().wait_max_requests)
+    task = database().read(lambda tx: read_task(tx, task_id))
+    return Answer(
+        show_task(task), "Task retrieved successfully", headers={} if has_waited else {"Retry-After": RETRY_AFTER}
+    )
+
+
+@blueprint.patch("/<id:task_id>")
+@contract(
+    "change_task",
+    tag=TAG,
+    scope=Scope.PRODUCER,
+    body=schemas.ChangedTask,
+    answer=schemas.Task,
+    messages={200: "Task changed successfully"},
+    errors=(TaskNotFound, TaskNotWaiting, TryAgain),
+)
+def change(task_id: int, body: dict[str, Any]) -> Answer:
+    """Change the priority of a task that still waits."""
+    task = database().write(lambda tx: change_task(tx, task_id, **body), atomic=False)
+    return Answer(show_task(task), "Task changed successfully")
 
 
 @blueprint.post("/<id:task_id>/cancel")

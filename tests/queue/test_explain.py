@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, select, text
 
 from app.lifecycle import TaskStatus
 from app.policies import Policies
@@ -17,6 +17,7 @@ from app.queue.dead_letters import count_dead_letters, list_dead_letters
 from app.queue.due import do_what_is_due
 from app.queue.explain import explain_task
 from app.queue.filters import TaskFilter
+from app.queue.labels import add_labels
 from app.queue.operate import run_operation
 from app.queue.operations import KINDS, NewOperation, start_operation
 from app.queue.ranks import end_rank
@@ -25,7 +26,15 @@ from app.queue.statistics import read_statistics
 from app.queue.take import ClaimOrder
 from app.queue.tasks import list_tasks, read_task
 from app.storage.database import Database, Transaction
-from app.storage.models import concurrency_keys, dependencies, line_places, tasks, worker_types
+from app.storage.models import (
+    concurrency_keys,
+    dependencies,
+    line_places,
+    tasks,
+    worker_types,
+    workflow_tasks,
+    workflows,
+)
 
 TYPES = 3
 ROWS = 20_000
@@ -349,3 +358,56 @@ def test_dead_letters_are_counted_without_a_look_at_all_tasks(full_database: Dat
     statements = _statements(full_database, lambda tx: count_dead_letters(tx, TaskFilter()))
     (groups, *_) = [statement for statement in statements if "GROUP BY" in statement[0]]
     check(full_database, plan(full_database, groups), "ix_tasks_claim", may_sort=True)
+
+
+@pytest.fixture
+def labelled_database(full_database: Database) -> Database:
+    """The same with labels: `tag:all` on each task, `tag:some` on every tenth, and a workflow of a hundred."""
+
+    def label(tx: Transaction) -> int:
+        ids = [row["id"] for row in tx.all(select(tasks.c.id).order_by(tasks.c.id))]
+        for start in range(0, len(ids), 1000):
+            of_slice = ids[start : start + 1000]
+            add_labels(tx, {task_id: ["tag:all", *(["tag:some"] if task_id % 10 == 0 else [])] for task_id in of_slice})
+        number = tx.insert(workflows.insert(), {"name": None, "created_at": tx.now})
+        rows = [{"workflow_id": number, "task_id": task_id, "name": str(task_id)} for task_id in ids[:100]]
+        tx.execute(workflow_tasks.insert(), rows)
+        return number
+
+    full_database.write(label)
+    with full_database.engine.connect() as connection:
+        tables = "tasks, task_labels, workflow_tasks"
+        connection.exec_driver_sql(f"ANALYZE TABLE {tables}" if _is_mysql(full_database) else "ANALYZE").close()
+    return full_database
+
+
+_FILTERS: list[dict[str, Any]] = [
+    {"labels": ["tag:all"]},
+    {"labels": ["tag:some"]},
+    {"labels": ["tag:all", "tag:some"]},
+    {"labels": ["tag:some", "tag:all"], "below_id": 10**9},
+    {"labels": ["tag:all"], "statuses": [TaskStatus.PENDING]},
+    {"labels": ["tag:all"], "type_name": "type-1", "statuses": [TaskStatus.PENDING]},
+    {"labels": ["tag:some"], "worker_id": "worker-0", "offset": 5},
+    {"workflow_id": 0},
+    {"workflow_id": 0, "labels": ["tag:all", "tag:some"], "type_name": "type-%"},
+]
+
+
+def test_labels_are_walked_down_from_the_newest_task_and_nothing_is_sorted(labelled_database: Database) -> None:
+    number = labelled_database.read(lambda tx: tx.one(select(workflows)))["id"]
+    for given in _FILTERS:
+        filters = {**given, **({"workflow_id": number} if "workflow_id" in given else {})}
+        # The names of the types are read first, as another request would have done.
+        labelled_database.read(lambda tx: list_tasks(tx, limit=1, type_name="type-1"))
+        (page,) = _statements(labelled_database, lambda tx, filters=filters: list_tasks(tx, limit=50, **filters))
+        steps = plan(labelled_database, page)
+        check(labelled_database, steps, "PRIMARY")
+        if _is_mysql(labelled_database):
+            first = steps[0]
+            assert first["table"] == ("workflow_tasks" if "workflow_id" in given else "label_0"), (given, steps)
+            assert first["key"] == "PRIMARY", (given, steps)
+        else:
+            details = [step["detail"] for step in steps]
+            assert " tasks " not in details[0], details
+            assert any("tasks USING INTEGER PRIMARY KEY" in detail for detail in details), details

@@ -96,6 +96,12 @@ def policy(policy_name: str) -> list[Any]:
     return wrong if isinstance(default, float) else [*wrong, 1.5, 2.0]
 
 
+NO_LINES: list[Any] = [
+    *(5, True, "x", {}, [], None, [5], [None], ["x"], [[]], [{}], [{"level": "info"}], [{"message": "x"}] * 101),
+    *([{"message": value}] for value in (None, 5, True, [], {}, "x" * 10_001)),
+    *([{"message": "x", "level": value}] for value in (None, 5, True, [], {}, "", "INFO", "fatal")),
+    [{"message": "x", "surprise": 1}],
+]
 POLICY_FIELDS = {each: policy(each) for each in POLICIES}
 WORKER = {"worker_id": [*name(), None], "lease_token": text(64, low=1)}
 
@@ -211,6 +217,11 @@ BODIES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, list[Any]]]] = {
             "lease_seconds": integer(1, 7 * 86400),
         },
     ),
+    ("PATCH", "/api/tasks/{waiting}"): ({"priority": 7}, {"priority": [*integer(-(2**31) + 1, 2**31 - 1), None]}),
+    ("POST", "/api/tasks/{claimed}/logs"): (
+        {"worker_id": "w", "lines": [{"message": "x"}]},
+        {**WORKER, "lines": NO_LINES},
+    ),
     ("POST", "/api/tasks/{claimed}/heartbeat"): (
         {"worker_id": "w"},
         {**WORKER, "lease_seconds": integer(1, 7 * 86400)},
@@ -283,6 +294,9 @@ QUERIES: dict[str, dict[str, list[str]]] = {
         "status": ["x" * 201, "pend\x00ing"],
         "type": ["x" * 256, "a\x00", "a\n"],
         "worker_id": ["x" * 256, "a\x00"],
+        "tag": ["", " ", ",", "a,", "a,,b", ",".join("abcdefghijk"), "a\x00", "x" * 2601],
+        "metadata": ["", "a", "=", "=a", "a\x00=b", "a=b\n", "x" * 510 + "=a"],
+        "workflow_id": ["", "0", "-1", "x", "1.5", str(2**63)],
         "created_from": ["yesterday", "2026-01-01", "0001-01-01T00:00:00Z", ""],
         "created_before": ["tomorrow", "9999-12-31T23:59:59Z", ""],
         "cursor": ["x" * 501, "a\x00"],
@@ -325,6 +339,11 @@ QUERIES: dict[str, dict[str, list[str]]] = {
         "cursor": ["x" * 501, "a\x00"],
         "limit": ["0", "-1", "501", "1.0", "ten", "", "9" * 30],
     },
+    "/api/tasks/1": {"wait": ["-1", "61", "1.5", "x", "", "0x1", str(2**63)]},
+    "/api/tasks/1/logs": {
+        "after_id": ["-1", "x", "", "1.5", str(2**63)],
+        "limit": ["0", "-1", "501", "ten", "", "1.0"],
+    },
     "/api/task-types": {
         "active_only": ["yes", "", "2", "truee"],
         "sort_by": ["", "param_schema", "name; DROP TABLE tasks", "id desc"],
@@ -343,19 +362,15 @@ class Stage:
         self.client = client
         self.expect(201, "POST", "/api/task-types/register", name="checksum", version="1", param_schema=CHECKSUM)
         self.expect(201, "POST", "/api/tasks", type="checksum", params={"path": "a"})
-        self.expect(201, "POST", "/api/tasks", type="checksum", params={"path": "b"})
+        waiting = self.expect(201, "POST", "/api/tasks", type="checksum", params={"path": "b"})
         claimed = self.expect(200, "POST", "/api/tasks/claim", worker_id="w", types=["checksum"])
         key = self.expect(201, "POST", "/api/keys", name="one more", scopes=["read"])
         hourly = {"name": "hourly", "type": "checksum", "params": {"path": "a"}, "interval_seconds": 3600}
         schedule = self.expect(201, "POST", "/api/schedules", **hourly)
         cancelled = self.expect(201, "POST", "/api/tasks", type="checksum", params={"path": "c"})
         self.expect(200, "POST", f"/api/tasks/{cancelled['id']}/cancel")
-        self.ids = {
-            "claimed": claimed["id"],
-            "cancelled": cancelled["id"],
-            "key": key["id"],
-            "schedule": schedule["id"],
-        }
+        made = {"claimed": claimed, "waiting": waiting, "cancelled": cancelled, "key": key, "schedule": schedule}
+        self.ids = {name: row["id"] for name, row in made.items()}
         self.token = claimed["lease_token"]
 
     def expect(self, status: int, method: str, path: str, **body: Any) -> dict[str, Any]:

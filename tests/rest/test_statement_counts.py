@@ -103,6 +103,8 @@ def test_complete_and_progress_are_one_guarded_update_and_one_look_for_the_answe
     path = f"/api/tasks/{task['id']}"
     options = {"headers": headers, "json": {**holder, "progress": 5}}
     assert _count(api, "POST", path + "/progress", **options)[:2] == (200, expected)
+    options["json"] = {**holder, "progress": 6, "result": {"half": 1}}
+    assert _count(api, "POST", path + "/progress", **options)[:2] == (200, expected)
     options = {"headers": headers, "json": {**holder, "success": True}}
     assert _count(api, "POST", path + "/complete", **options)[:2] == (200, expected)
 
@@ -135,6 +137,26 @@ def test_a_read_and_a_list_are_one_statement(api):
     task = _create(api)
     assert _count(api, "GET", f"/api/tasks/{task['id']}")[:2] == (200, 1)
     assert _count(api, "GET", "/api/tasks?limit=2")[:2] == (200, 1)
+    assert _count(api, "GET", "/api/tasks?limit=2&tag=a&workflow_id=1")[:2] == (200, 1)
+    # With several labels the rarest is found first.
+    assert _count(api, "GET", "/api/tasks?limit=2&tag=a,b&metadata=n=1&workflow_id=1")[:2] == (200, 2)
+    # One look more tells whether there is anything to wait for.
+    assert _count(api, "GET", f"/api/tasks/{task['id']}?wait=9")[:2] == (200, 2)
+
+
+def test_a_change_of_priority_is_a_look_and_a_guarded_update(api):
+    task = _create(api)
+    body = {"priority": 5}
+    assert _count(api, "PATCH", f"/api/tasks/{task['id']}", json=body)[:2] == (200, 4)
+    assert _count(api, "PATCH", f"/api/tasks/{task['id']}", json=body)[:2] == (200, 1)
+
+
+def test_log_lines_are_written_in_five_statements(api):
+    _create(api)
+    task = _claim(api)
+    body = {"worker_id": "w", "lease_token": task["lease_token"], "lines": [{"message": "x"}] * 100}
+    assert _count(api, "POST", f"/api/tasks/{task['id']}/logs", json=body)[:2] == (200, 5)
+    assert _count(api, "GET", f"/api/tasks/{task['id']}/logs")[:2] == (200, 1)
 
 
 def test_the_health_of_the_server_is_one_statement(api):

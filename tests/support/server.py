@@ -15,11 +15,14 @@ from tests.support.ports import find_free_port
 SECONDS_TO_START = 30
 
 
-def server_command(port: int, *, processes: int = 2, application: str = "wsgi:application") -> list[str]:
+def server_command(
+    port: int, *, processes: int = 2, threads: int = 1, application: str = "wsgi:application"
+) -> list[str]:
     """Return the README's command for production, for this Python and port."""
     return [
         *(sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--workers-kill-timeout", "5"),
-        *("--host", "127.0.0.1", "--port", str(port), "--workers", str(processes), "--blocking-threads", "1"),
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", str(processes)),
+        *("--blocking-threads", str(threads)),
         application,
     ]
 
@@ -40,6 +43,7 @@ def start_server(
     log: Path,
     *,
     processes: int = 2,
+    threads: int = 1,
     application: str = "wsgi:application",
     **more: str,
 ) -> LiveServer:
@@ -50,7 +54,7 @@ def start_server(
     environment.update({PREFIX + name.upper(): value for name, value in more.items()})
     with log.open("wb") as output:
         process = subprocess.Popen(
-            server_command(port, processes=processes, application=application),
+            server_command(port, processes=processes, threads=threads, application=application),
             cwd=ROOT,
             env=environment,
             stdout=output,

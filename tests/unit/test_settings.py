@@ -25,6 +25,8 @@ TABLE: dict[str, tuple[dict[str, Any], list[str]]] = {
     "POLL_MIN_SECONDS": ({"1": 1, "15": 15}, [*NUMBERS, "0", "3601", "16"]),
     "POLL_MAX_SECONDS": ({"1": 1, "3600": 3600}, [*NUMBERS, "0", "3601"]),
     "HOUSEKEEPING_SECONDS": ({"0": 0, "0.05": 0.05, "10": 10}, [*NUMBERS, "-1", "11"]),
+    "WAIT_MAX_SECONDS": ({"0": 0, "60": 60}, [*NUMBERS, "-1", "61", "1.5"]),
+    "WAIT_MAX_REQUESTS": ({"1": 1, "100": 100}, [*NUMBERS, "0", "101", "1.5"]),
     "IDEMPOTENCY_SECONDS": ({"60": 60, "2592000": 2592000}, [*NUMBERS, "59", "2592001"]),
     "AUDIT_SECONDS": ({"86400": 86400, "3153600000": 3153600000}, [*NUMBERS, "86399", "3153600001", "1.5"]),
     "LOG_LEVEL": ({"debug": "debug", "WARNING": "warning"}, ["verbose", ""]),

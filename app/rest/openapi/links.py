@@ -18,6 +18,8 @@ LINKS: dict[str, dict[str, dict[str, Any]]] = {
     "create_task": {
         "claim_task": {"task_type_id": "$response.body#/data/type_id"},
         "get_task": _OF_TASK,
+        "change_task": {**_OF_TASK, "priority": "$response.body#/data/priority"},
+        "list_task_logs": _OF_TASK,
         "cancel_task": _OF_TASK,
         "list_task_attempts": _OF_TASK,
         "explain_task": _OF_TASK,
@@ -28,6 +30,7 @@ LINKS: dict[str, dict[str, dict[str, Any]]] = {
         "report_progress": _HOLDER,
         "complete_task": _HOLDER,
         "release_task": _HOLDER,
+        "write_task_logs": _HOLDER,
         "cancel_task": _OF_TASK,
     },
     "save_schedule": {

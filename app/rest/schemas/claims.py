@@ -14,11 +14,13 @@ _MAX_LEASE = POLICIES["lease_seconds"].metadata["high"]
 _YEAR = 366 * 86400
 
 
-def _worker_id(**options: Any) -> Name:
+def worker_id(**options: Any) -> Name:
+    """Return the field by which a worker names itself."""
     return Name("Who you are: any name, but always the same for one worker.", "worker-1", required=True, **options)
 
 
-def _lease_token() -> Text:
+def lease_token() -> Text:
+    """Return the field of the proof that a claim still holds."""
     return Text(
         "The token that came with the claim: proof that the task is still yours.",
         "1-300-0123456789abcdef0123456789abcdef",
@@ -44,7 +46,7 @@ class ClaimRequest(RequestSchema):
             for name in ("task_type_id", "type_pattern", "types")
         ]
     }
-    worker_id = _worker_id()
+    worker_id = worker_id()
     task_type_id = Int("The number of a task type.", 1, low=1, high=MAX_ID, from_text=True, allow_none=True)
     type_pattern = Text(
         "Names of task types: `%` any run, `_` one character, `\\` escapes.", "check%", low=1, allow_none=True
@@ -105,8 +107,8 @@ class ClaimedTask(Task):
 class HeartbeatRequest(RequestSchema):
     """A worker says that it is still alive."""
 
-    worker_id = _worker_id()
-    lease_token = _lease_token()
+    worker_id = worker_id()
+    lease_token = lease_token()
     lease_seconds = Int(
         "How long the lease is to last from now; as long as at the claim by default.",
         300,
@@ -130,10 +132,16 @@ class Heartbeat(AnswerSchema):
 class ProgressRequest(RequestSchema):
     """A worker says how far it is; this extends its lease too."""
 
-    worker_id = _worker_id()
+    worker_id = worker_id()
     progress = Int("How much is done, in percent.", 40, low=0, high=100, required=True)
     message = Lines("What is being done, for people.", "reading", high=1000, allow_none=True, load_default=None)
-    lease_token = _lease_token()
+    result = AnyJson(
+        "What there is of the result so far; null leaves what an earlier report said.",
+        {"pages": 3},
+        allow_none=True,
+        load_default=None,
+    )
+    lease_token = lease_token()
 
 
 class MinimalProgress(AnswerSchema):
@@ -154,11 +162,17 @@ class CompletionRequest(RequestSchema):
         "success": True,
         "result": {"sha256": "9f86d081…"},
     }
-    worker_id = _worker_id()
+    worker_id = worker_id()
     success = Flag("Whether the task is done.", True, required=True)
     result = AnyJson("What came out of it.", {"sha256": "9f86d081…"}, load_default=None, allow_none=True)
     error = LongText("Why it failed.", "File not found", load_default=None, allow_none=True)
-    lease_token = _lease_token()
+    error_details = LongText(
+        "What is too long for `error`, such as a stack trace: kept with the attempt.",
+        "Traceback (most recent call last): …",
+        load_default=None,
+        allow_none=True,
+    )
+    lease_token = lease_token()
     retryable = Flag("Whether another attempt may succeed.", True, load_default=True)
     retry_after_seconds = Seconds(
         "Wait so long before the next attempt, whatever the type's retry policy says.",
@@ -186,6 +200,6 @@ class MinimalCompletion(AnswerSchema):
 class ReleaseRequest(RequestSchema):
     """A worker gives a task back; the attempt does not count."""
 
-    worker_id = _worker_id()
-    lease_token = _lease_token()
+    worker_id = worker_id()
+    lease_token = lease_token()
     delay_seconds = Seconds("Not to be claimed again for so long.", 0, high=_YEAR, load_default=0.0)

@@ -8,8 +8,20 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from app.lifecycle import TaskStatus
 from app.policies import ON_DUPLICATE
 from app.queue.dependencies import ON_FAILURE
-from app.rest.fields import MAX_ID, AnyJson, Flag, Instant, Int, JsonObject, Lines, LongText, Name, Seconds, Text
-from app.rest.schemas.base import AnswerSchema, RequestSchema, page_fields
+from app.rest.fields import (
+    MAX_ID,
+    AnyJson,
+    Flag,
+    Instant,
+    Int,
+    JsonObject,
+    Lines,
+    LongText,
+    Name,
+    Seconds,
+    Text,
+)
+from app.rest.schemas.base import AnswerSchema, RequestSchema
 from app.storage.columns import to_json
 
 _YEAR = 366 * 86400
@@ -129,23 +141,10 @@ class NewTask(RequestSchema):
             raise ValidationError("Give `available_at` or `delay_seconds`, not both.", "delay_seconds")
 
 
-class TaskQuery(RequestSchema):
-    """Which tasks to list."""
+class ChangedTask(RequestSchema):
+    """What is to be changed of a task that still waits."""
 
-    status = Text("Only tasks of this status, or of these, separated by commas.", "pending", high=200)
-    type = Text("Only tasks of this type; `%` makes it a pattern, `_` then stands for one character.", "checksum")
-    worker_id = Text("Only tasks claimed by this worker.", "worker-1")
-    created_from = Instant("Only tasks created at this instant or later.")
-    created_before = Instant("Only tasks created before this instant.")
-    cursor = Text("`next_cursor` of the page before; the way to walk a long list.", "", high=500)
-    include = Text(
-        "`params`, `result` or both, separated by a comma: they are left out otherwise.",
-        "params,result",
-        high=50,
-        pattern=r"^ *(params|result)? *(, *(params|result)? *)*$",
-    )
-    limit = page_fields()["limit"]
-    offset = page_fields()["offset"]
+    priority = Int("Higher first.", 9, low=-MAX_PRIORITY, high=MAX_PRIORITY, required=True)
 
 
 class Task(AnswerSchema):
@@ -160,7 +159,12 @@ class Task(AnswerSchema):
         metadata={"description": "Where the task stands.", "example": "pending"},
     )
     params = JsonObject("What the worker needs to know.", {"path": "README.md"}, required=True)
-    result = AnyJson("What the worker answered.", {"sha256": "9f86d081…"}, required=True, allow_none=True)
+    result = AnyJson(
+        "What the worker answered; until the task is completed, what its latest attempt has reported of that so far.",
+        {"sha256": "9f86d081…"},
+        required=True,
+        allow_none=True,
+    )
     error_message = LongText("Why the latest attempt failed.", "File not found", required=True, allow_none=True)
     failure_reason = Text(
         "Why nothing more is tried, for a failed task.", "attempts_exhausted", required=True, allow_none=True
@@ -242,6 +246,12 @@ class Attempt(AnswerSchema):
         metadata={"description": "How it ended.", "example": "failed"},
     )
     error_message = LongText("Why it failed.", "File not found", required=True, allow_none=True)
+    error_details = LongText(
+        "What the worker said about it at length.",
+        "Traceback (most recent call last): …",
+        required=True,
+        allow_none=True,
+    )
     claimed_at = Instant("When it began.", required=True)
     ended_at = Instant("When it ended.", required=True)
     late_report = AnyJson(

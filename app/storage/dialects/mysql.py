@@ -25,6 +25,10 @@ _NOT_UNDERSTOOD = frozenset({1064, 1193, 1235})
 _TRANSIENT_STATES = ("40001", "08S01")
 # The shortest that MySQL knows: our transactions are short, and work that waited in vain is run again.
 _LOCK_WAIT_SECONDS = 1
+# Locks on what is not there, which REPEATABLE READ takes, stop others and end in deadlocks. The rules rely on guarded
+# updates and on rows that they hold, and every read is to see what has been committed. (The name of the variable
+# differs between the servers, so it takes a statement of its own.)
+_ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 _LOCAL_HOSTS = (None, "localhost", "127.0.0.1", "::1")
 
 
@@ -76,10 +80,12 @@ class MySQL:
         @event.listens_for(engine, "do_connect")
         def open_connection(_dialect: Any, _record: Any, positional: Any, named: Any) -> _Connection:
             try:
-                return _Connection(*positional, **named)
+                connection = _Connection(*positional, **named)
             except RuntimeError:
                 # MySQL 8 sends its passwords only over TLS, or with a package for RSA that we do not ask for.
-                return _Connection(*positional, **{**named, "ssl_disabled": False})
+                connection = _Connection(*positional, **{**named, "ssl_disabled": False})
+            connection.query(_ISOLATION)
+            return connection
 
         @event.listens_for(engine, "before_cursor_execute", retval=True)
         def prefix(
