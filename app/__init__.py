@@ -24,6 +24,7 @@ def create_app(settings: Settings, database: Database | None = None) -> Flask:
     from app.storage.database import Database
     from app.web import requests
     from app.web.current import EXTENSION, Parts
+    from app.web.sightings import Sightings
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     log.setLevel(settings.log_level.upper())
@@ -31,7 +32,7 @@ def create_app(settings: Settings, database: Database | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
     database = database or Database(settings)
-    app.extensions[EXTENSION] = Parts(settings, database, Housekeeper(database, settings))
+    app.extensions[EXTENSION] = Parts(settings, database, Housekeeper(database, settings), Sightings(database))
     requests.register(app)
     rest.register(app, settings)
     if not settings.auth:

@@ -156,6 +156,12 @@ class TaskNotClaimed(Invalid):
     sentence = "Task is not in claimed state"
 
 
+class TaskCancelled(TaskNotClaimed):
+    """The task was cancelled while this worker had it, so its result is not wanted any more; stop working on it."""
+
+    code = "task_cancelled"
+
+
 class TaskNotFound(NotFound):
     """No task has this id; finished tasks are removed after the retention time of their type."""
 
@@ -196,6 +202,25 @@ class OperationNotFound(NotFound):
 
     code = "operation_not_found"
     sentence = "Operation not found"
+
+
+class CommandedQuiet(NoAvailableTasks):
+    """An admin told this worker to be quiet: it gets no tasks until the command is taken back; go on asking."""
+
+    code = "commanded_quiet"
+
+
+class CommandedTerminate(NoAvailableTasks):
+    """An admin told this worker to terminate: it gets no tasks until the command is taken back; end the program."""
+
+    code = "commanded_terminate"
+
+
+class WorkerNotFound(NotFound):
+    """No worker of this id was heard of within the last seven days."""
+
+    code = "worker_not_found"
+    sentence = "Worker not found"
 
 
 class KeyNotFound(NotFound):
@@ -294,3 +319,10 @@ class DatabaseUnavailable(Unavailable):
 
     code = "database_unavailable"
     sentence = "Database temporarily unavailable"
+
+
+class QueueDraining(Unavailable):
+    """The whole queue takes no new tasks for now; try again after `Retry-After` seconds."""
+
+    code = "queue_draining"
+    sentence = "The queue is draining"

@@ -46,8 +46,8 @@ class Settings:
     )
     cache_seconds: float = _setting(
         5.0,
-        "How long a process trusts what it read of keys and task types: a revoked key or a paused type "
-        "takes effect everywhere after at most this time.",
+        "How long a process trusts what it read of keys, task types and signals: a revoked key, a pause or a worker's "
+        "command takes effect everywhere after at most this time.",
         low=0,
         high=300,
     )

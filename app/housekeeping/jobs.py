@@ -12,11 +12,14 @@ from app.queue.due import do_what_is_due, remove_old_answers
 from app.queue.fire import fire_due_schedules
 from app.queue.line import admit_due
 from app.queue.operate import run_operations
-from app.queue.operations import FIRST_KEPT, FIRST_RUNNING, KEPT, remove_old_operations
+from app.queue.operations import FIRST_KEPT, FIRST_RUNNING, remove_old_operations
+from app.queue.operations import KEPT as KEPT_OPERATIONS
+from app.queue.sightings import KEPT as KEPT_WORKERS
+from app.queue.sightings import remove_unseen_workers
 from app.queue.usage import FIRST_UNCOUNTED, LAG, count_usage
 from app.settings import Settings
 from app.storage.database import Transaction
-from app.storage.models import audit_entries, concurrency_keys, idempotency_keys, schedules, tasks
+from app.storage.models import audit_entries, concurrency_keys, idempotency_keys, schedules, tasks, workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +55,11 @@ def all_jobs(settings: Settings) -> tuple[Job, ...]:
         Job("admit_due", admit_due, earliest(concurrency_keys.c.due_at)),
         Job("run_operations", run_operations, FIRST_RUNNING),
         Job("count_usage", count_usage, FIRST_UNCOUNTED, LAG, is_rare=True),
-        Job("remove_old_operations", remove_old_operations, FIRST_KEPT, KEPT, is_rare=True),
+        Job("remove_old_operations", remove_old_operations, FIRST_KEPT, KEPT_OPERATIONS, is_rare=True),
         _removal(remove_old_answers, idempotency_keys.c.created_at, settings.idempotency_seconds),
+        Job(
+            "remove_unseen_workers", remove_unseen_workers, earliest(workers.c.last_seen_at), KEPT_WORKERS, is_rare=True
+        ),
         _removal(remove_old_audit, audit_entries.c.created_at, settings.audit_seconds),
     )
 

@@ -7,6 +7,7 @@ from sqlalchemy import Select, bindparam, select
 
 from app.lifecycle import TaskStatus
 from app.queue.expire import expire_waiting
+from app.queue.signals import find_signals
 from app.queue.take import (
     ClaimOrder,
     LimitReached,
@@ -61,14 +62,17 @@ _TYPES_IN_ORDER = (
 def claim_task(tx: Transaction, type_ids: Sequence[int], order: ClaimOrder) -> Row | None:
     """Claim the first task of these types and return its row, with `lease_token`, or None if there is none.
 
-    Never waits for another open transaction, and never misses a claimable task because another claim is open.
+    There is none in a paused queue, and none for a worker that has a command. Never waits for another open
+    transaction, and never misses a claimable task because another claim is open.
     """
     types = find_types(tx, type_ids)
+    if tx.is_rerun and (own := find_own_claim(tx, types, order)) is not None:
+        return own
+    if find_signals(tx).refuses_claims_of(order.worker_id):
+        return None
     open_types = {type_id: task_type for type_id, task_type in types.items() if not task_type.is_paused}
     if not open_types:
         return None
-    if tx.is_rerun and (own := find_own_claim(tx, open_types, order)) is not None:
-        return own
     if order.sort_by is not None:
         return _claim_candidate(tx, open_types, order)
     if len(open_types) == 1:

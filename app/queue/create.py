@@ -7,6 +7,7 @@ from app.errors import QueueError, TryAgain
 from app.queue.create_many import create_tasks
 from app.queue.duplicates import Created, forget_hashes, meet_duplicate, stands_in_the_way
 from app.queue.new_task import NewTask, check_new_task, new_row
+from app.queue.signals import refuse_while_draining
 from app.queue.task_types import TaskType, find_type
 from app.storage.database import Row, Transaction
 from app.storage.models import task_types, tasks
@@ -50,9 +51,10 @@ _MAX_TRIES = 10
 def create_task(tx: Transaction, new: NewTask) -> Created:
     """Create the task, or do with an equal one what the type's policies say.
 
-    Raises TaskTypeNotFound, TaskTypeInactive, InvalidParameters, in this order; InstantPassed for a deadline that
-    leaves no time for a start; DependencyNotFound, DuplicateTask.
+    Raises QueueDraining, TaskTypeNotFound, TaskTypeInactive, InvalidParameters, in this order; InstantPassed for a
+    deadline that leaves no time for a start; DependencyNotFound, DuplicateTask.
     """
+    refuse_while_draining(tx)
     for try_ in range(_MAX_TRIES):
         task_type = find_type(tx, new.type_name, fresh=try_ > 0)
         check_new_task(task_type, new)

@@ -15,6 +15,7 @@ from app.queue.finish import finish_parameters
 from app.queue.labels import add_labels, labels_of
 from app.queue.line import join_line, line_key
 from app.queue.new_task import NewTask, check_new_task, new_row
+from app.queue.signals import refuse_while_draining
 from app.queue.task_types import TaskType, find_type
 from app.storage.database import Row, Transaction
 from app.storage.models import task_types, tasks
@@ -53,8 +54,9 @@ def create_tasks(tx: Transaction, news: Sequence[NewTask | QueueError], *, atomi
     """Create the tasks and return for each, in order, what came of it: a task or the error that refuses it.
 
     What has been refused before it came here keeps its place. With `atomic` all of them are created or none: raises
-    BatchRefused, which names the fault of each.
+    BatchRefused, which names the fault of each. Raises QueueDraining whatever the tasks are.
     """
+    refuse_while_draining(tx)
     for try_ in range(_MAX_TRIES):
         outcomes: list[Outcome | None] = [None] * len(news)
         drafts = []

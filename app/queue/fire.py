@@ -23,6 +23,7 @@ from app.queue.catch_up import Firing, plan_firing
 from app.queue.create_many import create_tasks
 from app.queue.new_task import NewTask
 from app.queue.schedules import alarm
+from app.queue.signals import find_signals
 from app.queue.task_types import find_type_by_id
 from app.storage.columns import Instant, LongText, instant_text
 from app.storage.database import Row, Transaction
@@ -83,10 +84,13 @@ def fire_due_schedules(tx: Transaction) -> int:
     """Fire the schedules that are due, at most one slice, and return how many rows were changed.
 
     Any number of processes may do this at the same time; each schedule is a transaction of its own, and one that
-    cannot be fired does not stop the others.
+    cannot be fired does not stop the others. While the queue is draining they stay due, and catch up afterwards.
     """
+    due = tx.all(_DUE, {"now": tx.now})
+    if not due or find_signals(tx).is_draining:
+        return 0
     changed = created = passed_over = 0
-    for schedule in tx.all(_DUE, {"now": tx.now}):
+    for schedule in due:
         if created >= TASKS or passed_over >= PASSED_OVER:
             break
         try:

@@ -6,10 +6,11 @@ from typing import Any
 
 from sqlalchemy import bindparam, case, update
 
-from app.errors import TryAgain
+from app.errors import TaskCancelled, TryAgain
 from app.lifecycle import TaskStatus
 from app.queue.leases import check_holder, read_token
-from app.queue.task_types import find_type_by_id
+from app.queue.signals import find_signals
+from app.queue.task_types import TaskType, find_type_by_id
 from app.queue.tasks import read_task
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
@@ -36,20 +37,28 @@ _MAX_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
-    """The answer to a heartbeat: when the lease now ends, or that the task was cancelled meanwhile."""
+class Told:
+    """What a worker hears when it reports on its task: what it needs to know to go on, or to stop."""
 
+    #: None when the task was cancelled meanwhile.
     lease_expires_at: datetime | None
-    is_cancelled: bool
+    #: No more tasks of this type are given out for now.
+    type_paused: bool
+    #: What an admin wants this worker to do, if anything.
+    command: str | None
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the task was cancelled while this worker had it."""
+        return self.lease_expires_at is None
 
 
-def beat(tx: Transaction, task_id: int, *, worker_id: str, lease_token: str | None, lease_seconds: int | None) -> Beat:
+def beat(tx: Transaction, task_id: int, *, worker_id: str, lease_token: str | None, lease_seconds: int | None) -> Told:
     """Extend the worker's lease by the length it was claimed with, or by `lease_seconds`.
 
     Raises TaskNotFound, TaskNotClaimed, ClaimedByAnother, or LeaseLost: the worker should stop then.
     """
-    ends = _extend(tx, task_id, worker_id, lease_token, lease_seconds, _EXTEND, {})
-    return Beat(lease_expires_at=ends, is_cancelled=ends is None)
+    return _extend(tx, task_id, worker_id, lease_token, lease_seconds, _EXTEND, {})
 
 
 def report_progress(
@@ -61,8 +70,8 @@ def report_progress(
     progress: int,
     message: str | None,
     result: Any = None,
-) -> datetime:
-    """Write down how far the worker is, and extend its lease; raises as `beat`, and TaskNotClaimed when cancelled.
+) -> Told:
+    """Write down how far the worker is, and extend its lease; raises as `beat`, and TaskCancelled.
 
     `result` is what there is of it so far; None leaves what an earlier report said.
     """
@@ -71,11 +80,10 @@ def report_progress(
     if result is not None:
         report["partial"] = result
         statement = _EXTEND_WITH_RESULT
-    ends = _extend(tx, task_id, worker_id, lease_token, None, statement, report)
-    if ends is None:
-        check_holder(read_task(tx, task_id), worker_id, lease_token)
-        raise TryAgain
-    return ends
+    told = _extend(tx, task_id, worker_id, lease_token, None, statement, report)
+    if told.is_cancelled:
+        raise TaskCancelled
+    return told
 
 
 def _extend(
@@ -86,8 +94,7 @@ def _extend(
     lease_seconds: int | None,
     statement: Any,
     report: Row,
-) -> datetime | None:
-    """Return when the lease now ends, or None if the task was cancelled while this worker had it."""
+) -> Told:
     # With a token the update alone decides; without one, or when it hits nothing, the row is read to say why.
     token = lease_token
     for _try in range(_MAX_TRIES):
@@ -98,12 +105,23 @@ def _extend(
                 statement,
                 {"task_id": task_id, "token": token, "worker": worker_id, "ends": ends, "at": tx.now, **report},
             ):
-                has_timeout = find_type_by_id(tx, lease.type_id).policies.attempt_timeout_seconds is not None
-                return read_task(tx, task_id)["due_at"] if has_timeout else ends
+                task_type = find_type_by_id(tx, lease.type_id)
+                if task_type.policies.attempt_timeout_seconds is not None:
+                    ends = read_task(tx, task_id)["due_at"]
+                return _tell(tx, worker_id, task_type, ends)
         task = read_task(tx, task_id)
         if task["status"] == TaskStatus.CANCELLED and task["claimed_by"] == worker_id:
             if lease_token is None or task["lease_token"] == lease_token:
-                return None
+                return _tell(tx, worker_id, find_type_by_id(tx, task["type_id"]), None)
         check_holder(task, worker_id, lease_token)
         token = task["lease_token"]
     raise TryAgain(retry_after_seconds=1)
+
+
+def _tell(tx: Transaction, worker_id: str, task_type: TaskType, lease_expires_at: datetime | None) -> Told:
+    signals = find_signals(tx)
+    return Told(
+        lease_expires_at=lease_expires_at,
+        type_paused=signals.pauses(task_type),
+        command=signals.commands.get(worker_id),
+    )

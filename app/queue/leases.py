@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select, update
 
-from app.errors import ClaimedByAnother, LeaseLost, TaskNotClaimed
+from app.errors import ClaimedByAnother, LeaseLost, TaskCancelled, TaskNotClaimed
 from app.lifecycle import FailureReason, TaskStatus
 from app.storage.database import Row, Transaction
 from app.storage.models import attempts
@@ -60,10 +60,13 @@ def read_token(token: str | None) -> Lease | None:
 def check_holder(task: Row, worker_id: str, token: str | None) -> None:
     """Raise unless this worker holds the claim of `task` now, however long its lease has run out.
 
-    Raises TaskNotClaimed, ClaimedByAnother, or LeaseLost for a token that is out of date.
+    Raises TaskNotClaimed, TaskCancelled if it was this worker's, ClaimedByAnother, or LeaseLost for a token that is
+    out of date.
     """
     if token is not None and task["lease_token"] != token:
         raise LeaseLost
+    if task["status"] == TaskStatus.CANCELLED and task["claimed_by"] == worker_id:
+        raise TaskCancelled
     if task["status"] != TaskStatus.CLAIMED:
         raise TaskNotClaimed
     if task["claimed_by"] != worker_id:

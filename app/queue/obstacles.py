@@ -8,11 +8,12 @@ from sqlalchemy import bindparam, select
 from app.lifecycle import TaskStatus
 from app.policies import parse_rate
 from app.queue.activity import Activity, count_up_to, of_status
+from app.queue.signals import read_signals
 from app.queue.task_types import TaskType
 from app.queue.wording import at, count_of, in_a_row, in_words, rate_of, verb, when
 from app.storage.columns import EPOCH
 from app.storage.database import Row, Transaction
-from app.storage.models import counters, task_type_limits, tasks
+from app.storage.models import task_type_limits, tasks
 
 QUEUE_PAUSED, TYPE_PAUSED, LIMIT_REACHED = "queue_paused", "type_paused", "limit_reached"
 #: A type for which nobody asked so long is taken to have no worker.
@@ -23,7 +24,6 @@ SHOWN = 20
 NAMED = 3
 
 _MICROSECOND = timedelta(microseconds=1)
-_IS_PAUSED = select(counters.c.value).where(counters.c.name == "queue_is_paused")
 _RECENT = select(task_type_limits.c.recent_claims).where(task_type_limits.c.type_id == bindparam("type_id"))
 _CLAIMED = count_up_to(bindparam("limit"), of_status(TaskStatus.CLAIMED, tasks.c.id))
 _HOLDERS = (
@@ -46,7 +46,7 @@ class Obstacle:
 
 def find_obstacle(tx: Transaction, task_type: TaskType) -> Obstacle | None:
     """Return what keeps every pending task of the type from being claimed now, or None."""
-    if queue_is_paused(tx):
+    if read_signals(tx).is_paused:
         return Obstacle(
             reason=QUEUE_PAUSED,
             sentence="The whole queue is paused: no worker is given a task.",
@@ -74,12 +74,6 @@ def nobody_asked(activity: Activity, task_type: TaskType, now: datetime) -> str:
         return f"No worker has asked for tasks of type `{task_type.name}` yet"
     ago = in_words((now - asked_at).total_seconds())
     return f"No worker has asked for tasks of type `{task_type.name}` since {at(asked_at, now)}, {ago} ago"
-
-
-def queue_is_paused(tx: Transaction) -> bool:
-    """Tell whether an admin has paused the whole queue."""
-    row = tx.one(_IS_PAUSED)
-    return row is not None and bool(row["value"])
 
 
 def _concurrency_reached(tx: Transaction, task_type: TaskType) -> Obstacle | None:

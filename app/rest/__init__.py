@@ -15,9 +15,11 @@ from app.rest import (
     logs,
     operations,
     problems,
+    queue,
     schedules,
     task_types,
     tasks,
+    workers,
     workflows,
 )
 from app.rest.fields import MAX_ID
@@ -26,7 +28,7 @@ from app.settings import ROOT, Settings
 OPENAPI_FILE = ROOT / "openapi.json"
 # What the clients of the older TaskManager know.
 _LEGACY = (health, task_types, claims, creation, tasks, logs, insight)
-_FACES = (*_LEGACY, dead_letters, operations, keys, schedules, workflows, audit, housekeeping)
+_FACES = (*_LEGACY, dead_letters, operations, keys, queue, workers, schedules, workflows, audit, housekeeping)
 
 
 class IdConverter(BaseConverter):

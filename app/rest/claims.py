@@ -7,9 +7,12 @@ from flask import Blueprint, request
 
 from app.errors import (
     ClaimedByAnother,
+    CommandedQuiet,
+    CommandedTerminate,
     InvalidResult,
     LeaseLost,
     NoAvailableTasks,
+    TaskCancelled,
     TaskNotClaimed,
     TaskNotFound,
     TaskTypeNotFound,
@@ -20,9 +23,10 @@ from app.queue.claim import claim_task
 from app.queue.complete import complete_task
 from app.queue.dependencies import attach_results
 from app.queue.fail import fail_task
-from app.queue.heartbeat import beat, report_progress
+from app.queue.heartbeat import Told, beat, report_progress
 from app.queue.keys import Scope
 from app.queue.release import release_task
+from app.queue.signals import Signals, find_signals
 from app.queue.take import ClaimOrder
 from app.queue.task_types import find_type, find_type_by_id, find_type_ids
 from app.queue.tasks import read_task
@@ -36,7 +40,7 @@ from app.web.current import database, parts
 
 blueprint = Blueprint("claims", __name__, url_prefix="/tasks")
 TAG = "Workers"
-HOLDER_ERRORS = (TaskNotFound, TaskNotClaimed, ClaimedByAnother, LeaseLost, TryAgain)
+HOLDER_ERRORS = (TaskNotFound, TaskNotClaimed, TaskCancelled, ClaimedByAnother, LeaseLost, TryAgain)
 PREFER = {
     "Prefer": "`return=minimal` leaves out of the answer what the worker knows already, which saves the server a look "
     "at the task and both sides the transfer of its parameters."
@@ -51,13 +55,13 @@ PREFER = {
     body=schemas.ClaimRequest,
     answer=schemas.ClaimedTask,
     messages={200: "Task claimed successfully"},
-    errors=(NoAvailableTasks, TaskTypeNotFound),
+    errors=(NoAvailableTasks, CommandedQuiet, CommandedTerminate, TaskTypeNotFound),
 )
 def claim(body: dict[str, Any]) -> Answer:
     """Claim a task.
 
     The task is yours until `lease_expires_at`; heartbeats and progress extend that. When there is none, ask again
-    after `Retry-After` seconds.
+    after `Retry-After` seconds. A worker that has a command gets none; the error's code says which.
     """
     sort_by = body.get("sort_by")
     sort_order = (body.get("sort_order") or ("desc" if sort_by == "priority" else "asc")).lower()
@@ -69,19 +73,21 @@ def claim(body: dict[str, Any]) -> Answer:
     )
     kind = (body.get("task_type_id"), body.get("type_pattern"), tuple(body.get("types") or ()))
 
-    def work(tx: Transaction) -> Row | None:
-        task = claim_task(tx, _wanted_types(tx, body), order)
-        return None if task is None else attach_results(tx, [task])[0]
+    def work(tx: Transaction) -> tuple[Row | None, Sequence[int], Signals]:
+        type_ids = _wanted_types(tx, body)
+        task = claim_task(tx, type_ids, order)
+        return attach_results(tx, [task])[0] if task is not None else None, type_ids, find_signals(tx)
 
-    task = database().write(work, atomic=False)
+    task, type_ids, signals = database().write(work, atomic=False)
     if task is None and parts().housekeeping.run_if_time():
         # What has become due a moment ago may be just what this worker asks for.
-        task = database().write(work, atomic=False)
+        task, type_ids, signals = database().write(work, atomic=False)
+    parts().sightings.note_claim(order.worker_id, body.get("worker_version"), type_ids)
     polling = parts().polling
     if task is None:
         settings = parts().settings
         wait = polling.retry_after_seconds(kind, shortest=settings.poll_min_seconds, longest=settings.poll_max_seconds)
-        raise NoAvailableTasks(retry_after_seconds=wait)
+        raise signals.empty_claim(order.worker_id, wait)
     polling.found_something(kind)
     return Answer(show_claimed(task), "Task claimed successfully")
 
@@ -112,9 +118,18 @@ def _wanted_types(tx: Transaction, body: dict[str, Any]) -> Sequence[int]:
     errors=HOLDER_ERRORS,
 )
 def heartbeat(task_id: int, body: dict[str, Any]) -> Answer:
-    """Extend the lease, and learn whether the task was cancelled."""
+    """Extend the lease, and hear what has changed.
+
+    The answer says whether the task was cancelled, its type or the whole queue paused, and what the worker is told.
+    """
     told = database().write(lambda tx: beat(tx, task_id, **body), atomic=False)
-    data = {"id": task_id, "lease_expires_at": show_instant(told.lease_expires_at), "cancelled": told.is_cancelled}
+    parts().sightings.note_report(body["worker_id"])
+    data = {
+        "id": task_id,
+        "lease_expires_at": show_instant(told.lease_expires_at),
+        "cancelled": told.is_cancelled,
+        **_signals(told),
+    }
     return Answer(data, "Task was cancelled" if told.is_cancelled else "Lease extended successfully")
 
 
@@ -124,28 +139,31 @@ def heartbeat(task_id: int, body: dict[str, Any]) -> Answer:
     tag=TAG,
     scope=Scope.WORKER,
     body=schemas.ProgressRequest,
-    answer=Task,
+    answer=schemas.ReportedTask,
     messages={200: "Task progress updated successfully"},
     errors=HOLDER_ERRORS,
     headers=PREFER,
     minimal=schemas.MinimalProgress,
 )
 def progress(task_id: int, body: dict[str, Any]) -> Answer:
-    """Report progress; extends the lease."""
+    """Report progress; extends the lease, and tells what a heartbeat tells."""
     minimal = _wants_minimal()
 
     def work(tx: Transaction) -> dict[str, Any]:
-        ends = report_progress(tx, task_id, **body)
+        told = report_progress(tx, task_id, **body)
         if not minimal:
-            return show_task(read_task(tx, task_id))
+            return {**show_task(read_task(tx, task_id)), **_signals(told)}
         return {
             "id": task_id,
             "status": TaskStatus.CLAIMED.word,
             "progress": body["progress"],
-            "lease_expires_at": show_instant(ends),
+            "lease_expires_at": show_instant(told.lease_expires_at),
+            **_signals(told),
         }
 
-    return Answer(database().write(work, atomic=False), "Task progress updated successfully", headers=_applied(minimal))
+    data = database().write(work, atomic=False)
+    parts().sightings.note_report(body["worker_id"])
+    return Answer(data, "Task progress updated successfully", headers=_applied(minimal))
 
 
 @blueprint.post("/<id:task_id>/complete")
@@ -199,6 +217,10 @@ def release(task_id: int, body: dict[str, Any]) -> Answer:
     """Give a task back without spending the attempt: another worker may claim it."""
     task = database().write(lambda tx: release_task(tx, task_id, **body), atomic=False)
     return Answer(show_task(task), "Task released successfully")
+
+
+def _signals(told: Told) -> dict[str, Any]:
+    return {"type_paused": told.type_paused, "command": told.command}
 
 
 def _wants_minimal() -> bool:

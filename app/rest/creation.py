@@ -15,6 +15,7 @@ from app.errors import (
     IdempotencyKeyReused,
     InstantPassed,
     InvalidParameters,
+    QueueDraining,
     QueueError,
     TaskTypeInactive,
     TaskTypeNotFound,
@@ -38,6 +39,7 @@ from app.web.errors import InvalidHeader
 blueprint = Blueprint("creation", __name__, url_prefix="/tasks")
 TAG = "Tasks"
 CREATE_ERRORS = (
+    QueueDraining,
     TaskTypeNotFound,
     TaskTypeInactive,
     InvalidParameters,
@@ -89,7 +91,7 @@ def create(body: dict[str, Any]) -> Answer:
     body=schemas.NewBatch,
     answer=schemas.CreatedBatch,
     messages=BATCH_DONE,
-    errors=(BatchRefused, IdempotencyKeyReused, TryAgain),
+    errors=(QueueDraining, BatchRefused, IdempotencyKeyReused, TryAgain),
     headers=IDEMPOTENCY,
 )
 def create_batch(body: dict[str, Any]) -> Answer:

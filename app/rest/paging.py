@@ -3,10 +3,15 @@
 import base64
 import binascii
 import json
+import re
 from typing import Any
 
 from app.errors import InvalidCursor
 from app.rest.fields import MAX_ID
+
+_LONGEST_NAME = 255
+# Control characters, and halves of surrogate pairs, which no database takes.
+_NO_NAME = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def make_cursor(below_id: int) -> str:
@@ -30,20 +35,36 @@ def read_rank_cursor(cursor: str) -> tuple[int, int]:
     return _number(read, "rank", low=-MAX_ID), _number(read, "below_id", low=1)
 
 
-def _write(place: dict[str, int]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+def make_name_cursor(after: str) -> str:
+    """Return the cursor of the page that begins after this name."""
+    return _write({"after": after})
 
 
-def _read(cursor: str) -> Any:
+def read_name_cursor(cursor: str) -> str:
+    """Return the name after which the page begins; raises InvalidCursor."""
+    after = _read(cursor).get("after")
+    if not isinstance(after, str) or not 0 < len(after) <= _LONGEST_NAME or _NO_NAME.search(after):
+        raise InvalidCursor
+    return after
+
+
+def _write(place: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(place, ensure_ascii=False).encode()).decode().rstrip("=")
+
+
+def _read(cursor: str) -> dict[str, Any]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        return json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        read = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError):
         raise InvalidCursor from None
+    if not isinstance(read, dict):
+        raise InvalidCursor
+    return read
 
 
-def _number(read: Any, name: str, *, low: int) -> int:
-    number = read.get(name) if isinstance(read, dict) else None
+def _number(read: dict[str, Any], name: str, *, low: int) -> int:
+    number = read.get(name)
     if not isinstance(number, int) or isinstance(number, bool) or not low <= number <= MAX_ID:
         raise InvalidCursor
     return number

@@ -198,3 +198,10 @@ def show_key(row: Row) -> dict[str, Any]:
         "scopes": row["scopes"].split(","),
         **{name: show_instant(row[name]) for name in ("expires_at", "revoked_at", "created_at")},
     }
+
+
+def show_worker(row: Row) -> dict[str, Any]:
+    """Show a worker with what it does."""
+    plain = ("worker_id", "version", "is_alive", "types", "running_tasks", "running_task_ids", "command")
+    instants = ("first_seen_at", "last_seen_at", "commanded_at")
+    return {**{name: row[name] for name in plain}, **{name: show_instant(row[name]) for name in instants}}

@@ -1,6 +1,5 @@
 """Task types over HTTP."""
 
-from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint
@@ -12,9 +11,9 @@ from app.queue.register import change_type, register_type
 from app.queue.task_types import list_types, read_type
 from app.queue.usage import read_usage
 from app.rest.contract import Answer, contract
+from app.rest.names import whichever_exists
 from app.rest.representations import show_task_type
 from app.rest.schemas import task_types as schemas
-from app.storage.database import Row
 from app.web.auth import actor
 from app.web.current import database, settings
 
@@ -83,7 +82,7 @@ def list_task_types(query: dict[str, Any]) -> Answer:
 )
 def get_task_type(name: str) -> Answer:
     """Read a task type by its name."""
-    row = _whichever_exists(name, lambda known: database().read(lambda tx: read_type(tx, known)))
+    row = whichever_exists(name, lambda known: database().read(lambda tx: read_type(tx, known)))
     usage = database().read(read_usage)
     return Answer(show_task_type(row, usage.get(row["id"])), "Task type retrieved successfully")
 
@@ -106,20 +105,10 @@ def change_task_type(name: str, body: dict[str, Any]) -> Answer:
     """
     for field in ("param_schema", "result_schema"):
         _need_type(body.get(field), field)
-    row = _whichever_exists(name, lambda known: database().write(lambda tx: change_type(tx, known, body, actor())))
+    row = whichever_exists(name, lambda known: database().write(lambda tx: change_type(tx, known, body, actor())))
     database().cache.clear()
     usage = database().read(read_usage)
     return Answer(show_task_type(row, usage.get(row["id"])), "Task type updated successfully")
-
-
-def _whichever_exists(name: str, work: Callable[[str], Row]) -> Row:
-    """Do `work` with the name; one slash at its end is ignored, as everywhere, unless a type is named with it."""
-    try:
-        return work(name)
-    except TaskTypeNotFound:
-        if len(name) < 2 or not name.endswith("/"):
-            raise
-        return work(name[:-1])
 
 
 def _need_type(schema: dict[str, Any] | None, field: str) -> None:

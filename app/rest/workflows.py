@@ -10,6 +10,7 @@ from app.errors import (
     IdempotencyKeyReused,
     InvalidCursor,
     InvalidWorkflow,
+    QueueDraining,
     TryAgain,
     WorkflowNotFound,
 )
@@ -42,7 +43,7 @@ CREATED = "Workflow created successfully"
     body=NewWorkflow,
     answer=schemas.CreatedWorkflow,
     messages={201: CREATED},
-    errors=(InvalidWorkflow, CyclicWorkflow, BatchRefused, IdempotencyKeyReused, TryAgain),
+    errors=(QueueDraining, InvalidWorkflow, CyclicWorkflow, BatchRefused, IdempotencyKeyReused, TryAgain),
     headers=IDEMPOTENCY,
 )
 def create(body: dict[str, Any]) -> Answer:

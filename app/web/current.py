@@ -8,6 +8,7 @@ from flask import current_app
 from app.settings import Settings
 from app.storage.database import Database
 from app.web.polling import Polling
+from app.web.sightings import Sightings
 
 EXTENSION = "taskmanager"
 
@@ -45,6 +46,7 @@ class Parts:
     settings: Settings
     database: Database
     housekeeping: Housekeeping
+    sightings: Sightings
     polling: Polling = field(default_factory=Polling)
 
 

@@ -6,12 +6,14 @@ from app import errors
 from app.rest.problems import status_of
 from app.web import errors as web_errors
 
+_ONLY_SORT = (errors.NotFound, errors.Forbidden, errors.Conflict, errors.Unavailable, web_errors.Unauthenticated)
+
 
 def known_errors() -> dict[str, list[str]]:
-    """Return status, title and meaning by code. A class with subclasses only sorts them; `Invalid` is raised itself."""
+    """Return status, title and meaning by code, but for the classes that only sort others."""
     found = {}
     for kind in _subclasses(errors.QueueError):
-        if kind.__subclasses__() and kind is not errors.Invalid:
+        if kind in _ONLY_SORT:
             continue
         meaning = " ".join((kind.__doc__ or "").split())
         found[kind.code] = [str(status_of(kind)), kind.sentence, meaning]

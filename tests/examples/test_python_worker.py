@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from typing import Any
 import pytest
 
 from app.settings import PREFIX, ROOT
+from app.storage.database import Database
 from examples.demo.api import Api
 from examples.demo.failure import Failure
-from tests.support.server import LiveServer, server_command, stop_server
+from tests.support.client import make_key
+from tests.support.server import LiveServer, server_command, start_server, stop_server
 
 FOLDER = ROOT / "examples" / "workers" / "python"
 SECONDS = 8
@@ -26,6 +29,15 @@ SECONDS = 8
 on_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"])
 
 StartWorker = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def live_server(prepared_url: str, open_database: Callable[..., Database], tmp_path: Path) -> Iterator[LiveServer]:
+    """A server whose two processes hear at once of what an admin commands."""
+    key = make_key(open_database(clock=None), "admin", name="admin")
+    server = start_server(prepared_url, key, tmp_path / "server.log", sqlite_synchronous="normal", cache_seconds="0")
+    yield server
+    stop_server(server)
 
 
 @pytest.fixture
@@ -180,6 +192,61 @@ def test_an_idle_worker_stops_at_once(api: Api, worker: subprocess.Popen[str]) -
     worker.terminate()
     assert worker.wait(SECONDS) == 0
     assert time.monotonic() - began < 1
+
+
+def find_worker(api: Api, worker_id: str = "worker-1") -> dict[str, Any]:
+    """Return the worker as soon as the server knows it."""
+    give_up_at = time.monotonic() + SECONDS
+    while True:
+        with suppress(Failure):
+            return api.get(f"/workers/{worker_id}")
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
+
+
+@on_sqlite
+def test_a_worker_tells_its_version_and_its_types(api: Api, worker: subprocess.Popen[str]) -> None:
+    wait_for(api, create(api, "echo"), "completed")
+    found = find_worker(api)
+    assert found["version"] == "worker.py/1.1"
+    assert sorted(found["types"]) == ["echo", "fail", "refuse", "sleep"]
+    assert found["is_alive"]
+
+
+@on_sqlite
+def test_a_quiet_worker_finishes_its_task_claims_no_other_and_goes_on_when_it_may(
+    api: Api, worker: subprocess.Popen[str]
+) -> None:
+    first = create(api, "sleep", seconds=1)
+    wait_for(api, first, "claimed")
+    find_worker(api)
+    api.post("/workers/worker-1/command", {"command": "quiet"})
+    second = create(api, "echo")
+    wait_for(api, first, "completed")
+    # Until it must have asked again.
+    time.sleep(2)
+    assert api.get(f"/tasks/{second}")["status"] == "pending"
+    assert worker.poll() is None
+    api.post("/workers/worker-1/command", {"command": None})
+    wait_for(api, second, "completed")
+
+
+@on_sqlite
+@pytest.mark.parametrize("is_busy", [True, False], ids=["busy", "idle"])
+def test_a_worker_that_is_told_to_terminate_finishes_its_task_and_ends(
+    api: Api, worker: subprocess.Popen[str], is_busy: bool
+) -> None:
+    body = {"name": "sleep", "version": "1", "param_schema": {"type": "object"}, "lease_seconds": 1}
+    api.post("/task-types/register", body)
+    wait_for(api, create(api, "echo"), "completed")
+    task_id = create(api, "sleep", seconds=2) if is_busy else 0
+    if is_busy:
+        wait_for(api, task_id, "claimed")
+    find_worker(api)
+    api.post("/workers/worker-1/command", {"command": "terminate"})
+    assert worker.wait(SECONDS) == 0
+    if is_busy:
+        assert api.get(f"/tasks/{task_id}")["status"] == "completed"
 
 
 @on_sqlite

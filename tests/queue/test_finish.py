@@ -4,7 +4,15 @@ from datetime import timedelta
 
 import pytest
 
-from app.errors import ClaimedByAnother, InvalidResult, LeaseLost, TaskFinished, TaskNotClaimed, TaskNotFound
+from app.errors import (
+    ClaimedByAnother,
+    InvalidResult,
+    LeaseLost,
+    TaskCancelled,
+    TaskFinished,
+    TaskNotClaimed,
+    TaskNotFound,
+)
 from app.lifecycle import FailureReason, TaskStatus
 from app.queue.attempts import list_attempts
 from app.queue.cancel import cancel_task
@@ -304,12 +312,16 @@ def test_a_heartbeat_after_the_task_was_put_back_is_refused(queue, claimed, cloc
 
 def test_progress_is_kept_and_extends_the_lease(queue, claimed, clock):
     clock.advance(seconds=30)
-    ends = queue.do(
+    told = queue.do(
         report_progress, claimed["id"], worker_id="w1", lease_token=None, progress=40, message="half-way, nearly"
     )
     task = queue.do(read_task, claimed["id"])
-    assert (task["progress"], task["progress_message"], task["due_at"]) == (40, "half-way, nearly", ends)
-    assert ends == clock.instant + timedelta(seconds=60)
+    assert (task["progress"], task["progress_message"], task["due_at"]) == (
+        40,
+        "half-way, nearly",
+        told.lease_expires_at,
+    )
+    assert told.lease_expires_at == clock.instant + timedelta(seconds=60)
 
 
 def test_a_released_task_does_not_count_the_attempt(queue, claimed):
@@ -341,9 +353,11 @@ def test_the_worker_of_a_cancelled_task_is_told_at_its_next_heartbeat(queue, cla
     for token in (True, None):
         told = _beat(queue, claimed, token=token)
         assert (told.is_cancelled, told.lease_expires_at) == (True, None)
-    with pytest.raises(TaskNotClaimed):
+    with pytest.raises(TaskCancelled):
         _complete(queue, claimed)
-    with pytest.raises(TaskNotClaimed):
+    with pytest.raises(TaskCancelled):
+        _fail(queue, claimed)
+    with pytest.raises(TaskCancelled):
         queue.do(report_progress, claimed["id"], worker_id="w1", lease_token=None, progress=1, message=None)
     with pytest.raises(TaskNotClaimed):
         _beat(queue, claimed, worker_id="w2", token=None)

@@ -38,6 +38,18 @@ def table(ids: Json) -> dict[tuple[str, str], Change | None]:
             "task-types/work",
             [("/api/task-types/nothing", {"is_paused": True}), ("/api/task-types/work", {"max_attempts": 0})],
         ),
+        ("PATCH", "/api/queue"): Change(
+            "/api/queue", {"is_draining": True}, "queue", [("/api/queue", {"is_draining": None})]
+        ),
+        ("POST", "/api/workers/<name:worker>/command"): Change(
+            "/api/workers/w/command",
+            {"command": "quiet"},
+            "workers/w",
+            [("/api/workers/nobody/command", {"command": "quiet"}), ("/api/workers/w/command", {"command": "stop"})],
+        ),
+        ("POST", "/api/workers/command"): Change(
+            "/api/workers/command", {"command": "terminate"}, "workers", [("/api/workers/command", {})]
+        ),
         ("POST", "/api/keys"): Change(
             "/api/keys",
             {"name": "new", "scopes": ["read"]},
@@ -79,6 +91,7 @@ RULES = admin_rules(create_app(Settings()))
 def ids(client: Client) -> Json:
     body = {"name": "work", "version": "1", "param_schema": {"type": "object"}}
     assert client.post("/api/task-types/register", json=body).status_code == 201
+    assert client.post("/api/tasks/claim", json={"worker_id": "w", "types": ["work"]}).status_code == 404
     key = client.post("/api/keys", json={"name": "one", "scopes": ["read"]}).get_json()["data"]["id"]
     admin = next(row["id"] for row in client.get("/api/keys").get_json()["data"]["keys"] if row["name"] == "admin")
     return {"key": key, "admin": admin}

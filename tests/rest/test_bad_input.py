@@ -81,6 +81,7 @@ NO_SCHEMA: list[Any] = [
     *({"type": "object", "$ref": "https://example.org/a.json"}, {"type": "object", "$ref": "#/nowhere"}),
     *({"type": "object", "$schema": "https://example.org/unknown"}, {"type": "object", "$ref": "#"}),
 ]
+NO_COMMAND: list[Any] = ["", "QUIET", "quiet ", "stop", "null", 5, 1.5, True, False, [], {}, ["quiet"]]
 
 
 def policy(policy_name: str) -> list[Any]:
@@ -215,6 +216,7 @@ BODIES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, list[Any]]]] = {
             "sort_by": ["", "name", "id; DROP TABLE tasks", 5, True, [], {}],
             "sort_order": ["", "up", 5, True, [], {}],
             "lease_seconds": integer(1, 7 * 86400),
+            "worker_version": name(),
         },
     ),
     ("PATCH", "/api/tasks/{waiting}"): ({"priority": 7}, {"priority": [*integer(-(2**31) + 1, 2**31 - 1), None]}),
@@ -277,6 +279,12 @@ BODIES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, list[Any]]]] = {
         {**DEAD_LETTERS, "extra_attempts": [*integer(1, 1000), None]},
     ),
     ("POST", "/api/dead-letters/purge"): ({"all": True}, DEAD_LETTERS),
+    ("PATCH", "/api/queue"): (
+        {"is_paused": True},
+        {"is_paused": [*NO_FLAG, None], "is_draining": [*NO_FLAG, None]},
+    ),
+    ("POST", "/api/workers/w/command"): ({"command": "quiet"}, {"command": NO_COMMAND}),
+    ("POST", "/api/workers/command"): ({"command": None}, {"command": NO_COMMAND}),
     ("POST", "/api/keys"): (
         {"name": "new", "scopes": ["read"]},
         {
@@ -290,6 +298,12 @@ BODIES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, list[Any]]]] = {
 # Where the body may be left out.
 OPTIONAL = {("POST", "/api/housekeeping/run"), ("POST", "/api/tasks/{cancelled}/requeue")}
 QUERIES: dict[str, dict[str, list[str]]] = {
+    "/api/workers": {
+        "type": ["", " ", "x" * 256, "a\x00"],
+        "seen_within_seconds": ["0", "-1", "604801", "1.5", "x", "", "9" * 30],
+        "limit": ["0", "-1", "1001", "1.0", "ten", "", "9" * 30],
+        "cursor": ["x" * 2001, "a\x00"],
+    },
     "/api/tasks": {
         "status": ["x" * 201, "pend\x00ing"],
         "type": ["x" * 256, "a\x00", "a\n"],
@@ -625,6 +639,14 @@ UNUSUAL += [
 ]
 
 
+def walk_workers(stage: Stage, **query: Any) -> Iterator[dict[str, Any]]:
+    cursor: str | None = ""
+    while cursor is not None:
+        page = stage.client.get("/api/workers", query_string={**query, "cursor": cursor}).get_json()["data"]
+        yield from page["workers"]
+        cursor = page["next_cursor"]
+
+
 @pytest.mark.parametrize("word", UNUSUAL, ids=shorten)
 def test_unusual_texts_come_back_unchanged_wherever_they_are_allowed(stage: Stage, word: str) -> None:
     schema = {"type": "object", "description": word, "properties": {word: {"type": ["string", "array"]}}}
@@ -653,6 +675,12 @@ def test_unusual_texts_come_back_unchanged_wherever_they_are_allowed(stage: Stag
     ).get_json()
     assert [task["params"] for task in listed["data"]["tasks"]] == ([params] if "%" not in word else [])
     assert stage.client.get("/api/tasks", query_string={"worker_id": word}).status_code == 200
+    worker = stage.client.get(f"/api/workers/{quote(word, safe='')}").get_json()["data"]
+    assert (worker["worker_id"], worker["types"]) == (word, [word])
+    pages = list(walk_workers(stage, limit=1))
+    assert [page["worker_id"] for page in pages] == sorted(["w", word], key=str.encode)
+    commanded = stage.expect(200, "POST", f"/api/workers/{quote(word, safe='')}/command", command="quiet")
+    assert (commanded["worker_id"], commanded["command"]) == (word, "quiet")
     key = stage.expect(201, "POST", "/api/keys", name=word, scopes=["read"])
     assert key["name"] == word
 

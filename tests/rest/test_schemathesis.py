@@ -27,6 +27,7 @@ CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 NOT_OF_THE_FORM = {
     *(
         "task_not_claimed",
+        "task_cancelled",
         "task_type_inactive",
         "invalid_parameters",
         "invalid_result",

@@ -68,6 +68,12 @@ ALLOWED: dict[tuple[str, str], set[str] | None] = {
     ("GET", "/api/operations"): ANY_KEY,
     ("GET", "/api/operations/<id:operation_id>"): ANY_KEY,
     ("POST", "/api/operations/<id:operation_id>/cancel"): ADMIN,
+    ("GET", "/api/queue"): ANY_KEY,
+    ("PATCH", "/api/queue"): ADMIN,
+    ("GET", "/api/workers"): ANY_KEY,
+    ("GET", "/api/workers/<name:worker>"): ANY_KEY,
+    ("POST", "/api/workers/<name:worker>/command"): ADMIN,
+    ("POST", "/api/workers/command"): ADMIN,
     ("POST", "/api/keys"): ADMIN,
     ("GET", "/api/keys"): ADMIN,
     ("PATCH", "/api/keys/<id:key_id>"): ADMIN,
@@ -92,6 +98,7 @@ def call(client: Client, method: str, rule: str) -> Any:
     path = rule.replace("<name:name>", "nothing").replace("<id:task_id>", "1").replace("<id:key_id>", "999999999")
     path = path.replace("<id:workflow_id>", "1").replace("<id:schedule_id>", "1")
     path = path.replace("<id:operation_id>", "1")
+    path = path.replace("<id:workflow_id>", "1").replace("<id:schedule_id>", "1").replace("<name:worker>", "nobody")
     return client.request(method, path.replace("<path:path>", "swagger-ui.css"), json={"surprise": 1})
 
 

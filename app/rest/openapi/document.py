@@ -29,13 +29,13 @@ _TAGS = {
     "Task types": "Named kinds of work, with a JSON Schema for their parameters and policies for their tasks.",
     "Tasks": "What producers call.",
     "Schedules": "Rules that create tasks over time.",
-    "Workers": "What workers call.",
+    "Workers": "What workers call, and who they are.",
     "Workflows": "Tasks that wait for each other.",
     "Dead letters": "Tasks for which nothing more is tried: look through them, requeue or purge them.",
     "Operations": "Changes of many tasks, which are done slice by slice.",
     "Keys": "Who may do what.",
     "Audit": "Who changed what.",
-    "Server": "How the server is.",
+    "Server": "How the server is, and whether the queue is paused or draining.",
 }
 _PATH_PARAMETER = re.compile(r"<(?:(?P<kind>\w+):)?(?P<name>\w+)>")
 _HEADERS = {"Idempotency-Key": {"pattern": "^[!-~]{1,255}$"}}

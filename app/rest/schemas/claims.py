@@ -6,6 +6,7 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from app.policies import POLICIES
 from app.queue.claim import SORTABLE
+from app.queue.signals import COMMANDS
 from app.rest.fields import MAX_ID, AnyJson, Flag, Instant, Int, Lines, LongText, Name, Seconds, Text
 from app.rest.schemas.base import AnswerSchema, RequestSchema
 from app.rest.schemas.tasks import Task
@@ -28,6 +29,23 @@ def lease_token() -> Text:
         high=64,
         allow_none=True,
         load_default=None,
+    )
+
+
+def _type_paused() -> Flag:
+    return Flag("Whether the task's type, or the whole queue, is paused: finish this task.", False, required=True)
+
+
+def _command() -> fields.String:
+    return fields.String(
+        required=True,
+        allow_none=True,
+        validate=validate.OneOf(COMMANDS),
+        metadata={
+            "description": "What an admin wants you to do: `quiet`, finish what you have and ask on, though you get no "
+            "task until that is taken back; `terminate`, finish or release what you have and end.",
+            "example": None,
+        },
     )
 
 
@@ -74,6 +92,11 @@ class ClaimRequest(RequestSchema):
         },
     )
     lease_seconds = _lease_seconds()
+    worker_version = Name(
+        "What you call your version, for people who look at the workers; the header `User-Agent` by default.",
+        "2.1.0",
+        allow_none=True,
+    )
 
     @validates_schema(skip_on_field_errors=False, pass_original=True)
     def _check_selectors(self, _data: dict[str, Any], given: dict[str, Any], **_: Any) -> None:
@@ -127,6 +150,8 @@ class Heartbeat(AnswerSchema):
         "When the lease now ends; null if the task was cancelled.", required=True, allow_none=True
     )
     cancelled = Flag("Whether the task was cancelled: stop working on it.", False, required=True)
+    type_paused = _type_paused()
+    command = _command()
 
 
 class ProgressRequest(RequestSchema):
@@ -144,6 +169,13 @@ class ProgressRequest(RequestSchema):
     lease_token = lease_token()
 
 
+class ReportedTask(Task):
+    """A task as it is after a report of its worker, and what that needs to know."""
+
+    type_paused = _type_paused()
+    command = _command()
+
+
 class MinimalProgress(AnswerSchema):
     """What of a task a progress report changes."""
 
@@ -151,6 +183,8 @@ class MinimalProgress(AnswerSchema):
     status = Text("`claimed`.", "claimed", required=True)
     progress = Int("How much is done, in percent.", 40, low=0, high=100, required=True)
     lease_expires_at = Instant("When the lease now ends.", required=True)
+    type_paused = _type_paused()
+    command = _command()
 
 
 class CompletionRequest(RequestSchema):

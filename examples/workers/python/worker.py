@@ -16,14 +16,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 URL = urlsplit(os.environ.get("TM_URL", "http://127.0.0.1:8000"))
-KEY = os.environ.get("TM_KEY", "").strip()
-HEADERS = {"Content-Type": "application/json", "Prefer": "return=minimal", "X-API-Key": KEY}
+HEADERS = {"Content-Type": "application/json", "X-API-Key": os.environ.get("TM_KEY", "").strip()}
+HEADERS |= {"Prefer": "return=minimal", "User-Agent": os.environ.get("TM_WORKER_VERSION", "worker.py/1.1")}
 WORKER_ID = os.environ.get("TM_WORKER_ID", f"{socket.gethostname()}-{os.getpid()}")
 REPORT_TRIES = 12  # Together with the waits between them about a minute.
-LOST = ("task_not_claimed", "claimed_by_another_worker", "lease_lost", "task_not_found")
+ENDS = {"terminate", "commanded_terminate"}  # An admin's command, in answers to reports and to claims.
+LOST = ("task_not_claimed", "task_cancelled", "claimed_by_another_worker", "lease_lost", "task_not_found")
 
 own = threading.local()  # Each thread has a connection of its own, which stays open between requests.
 handlers: dict[str, Callable[["Task"], Any]] = {}
+stopping: set[str | None] = set()  # Why this worker ends, once it is to end: a signal, or an admin's command.
 
 
 class Permanent(Exception):
@@ -39,8 +41,7 @@ def post(path: str, body: dict[str, Any], tries: int = 1) -> tuple[int, dict[str
     """Return the status (0 if server or network failed `tries` times), the answer, and how many seconds to wait."""
     connect = http.client.HTTPSConnection if URL.scheme == "https" else http.client.HTTPConnection
     own.connection = connection = getattr(own, "connection", None) or connect(URL.netloc, timeout=15)
-    content = json.dumps(body, ensure_ascii=False).encode(errors="replace")
-    failures = 0
+    content, failures = json.dumps(body, ensure_ascii=False).encode(errors="replace"), 0
     while True:
         was_open, wait = connection.sock is not None, min(30, 2**failures) * random.uniform(0.25, 0.5)
         try:
@@ -48,6 +49,7 @@ def post(path: str, body: dict[str, Any], tries: int = 1) -> tuple[int, dict[str
             response = connection.getresponse()
             answer = json.loads(response.read())
             wait = max(wait, float(response.headers.get("Retry-After", 0)))
+            stopping.update({answer.get("code", answer.get("data", {}).get("command"))} & ENDS)
             if response.status < 500:
                 return response.status, answer, wait
             problem = f"the server answers {response.status} {response.reason}"
@@ -82,16 +84,14 @@ class Task:
         self.cancelled |= answer.get("code") in LOST or answer.get("data", {}).get("cancelled", False)
         return status, answer
 
-    def _beat(self, finished: threading.Event) -> None:
+    def _beat(self, finished: threading.Event, status: int = 200) -> None:
         """Keep the lease alive; runs in a thread of its own."""
-        status = 200
         while not finished.wait(self._beat_seconds if status else self._beat_seconds / 4) and not self.cancelled:
             status, _ = self._report("heartbeat")
 
     def _handle(self) -> dict[str, Any]:
         try:
-            result = handlers[self.type.casefold()](self)
-            json.dumps(result, allow_nan=False)  # What is no JSON fails here.
+            json.dumps(result := handlers[self.type.casefold()](self), allow_nan=False)  # What is no JSON fails here.
             return {"success": True, "result": result}
         except Permanent as error:
             return {"success": False, "error": str(error), "retryable": False}
@@ -121,22 +121,22 @@ class Task:
 
 
 def main() -> None:
-    """Do one task after the other until a signal: the first lets the present task end, the second gives it back."""
-    stopping, failures = [False], 0
+    """Do one task after the other until a command or signal; a second signal gives the present task back."""
+    failures = 0
 
     def stop(*_: Any) -> None:
-        if stopping[0]:
+        if "signal" in stopping:
             sys.exit("Gave the task back.")
-        stopping[0] = True
+        stopping.add("signal")
         logging.info("finishing the present task; a second signal gives it back")
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO, stream=sys.stdout)
     logging.info("%s asks %s for %s", WORKER_ID, URL.geturl(), ", ".join(handlers))
-    while not stopping[0]:
+    while not stopping:
         status, answer, wait = post("/claim", {"worker_id": WORKER_ID, "types": list(handlers)})
-        failures = 0 if status == 200 or answer.get("code") == "no_available_tasks" else failures + 1
+        failures = 0 if status == 200 or answer.get("code", "").startswith(("no_", "commanded_")) else failures + 1
         if status == 200:
             task, wait = Task(answer["data"]), 0
             logging.info("task %d %s: %s", task.id, task.type, task.work())
@@ -146,4 +146,4 @@ def main() -> None:
             wait = max(wait, min(30, 2**failures) * random.uniform(0.5, 1))
             logging.warning("cannot claim, next try in %.0f s: %s", wait, answer["message"])
         for _ in range(int(wait * 10)):
-            time.sleep(0 if stopping[0] else 0.1)
+            time.sleep(0 if stopping else 0.1)
