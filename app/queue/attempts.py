@@ -1,5 +1,7 @@
 """Attempts that did not complete their task: written and listed."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import bindparam, insert, select
 
 from app.errors import TaskNotFound
@@ -15,13 +17,18 @@ def add_attempt(
     tx: Transaction, task: Row, outcome: str, error_message: str | None, error_details: str | None = None
 ) -> None:
     """Write down how the present attempt of `task` ended."""
-    add_attempts(tx, [task], outcome, error_message, error_details)
+    add_ends(tx, [(task, error_message, error_details)], outcome)
 
 
 def add_attempts(
     tx: Transaction, of_tasks: list[Row], outcome: str, error_message: str | None, error_details: str | None = None
 ) -> None:
-    """Write down how the present attempts of some tasks ended, in one statement."""
+    """Write down that the present attempts of some tasks ended in the same way, in one statement."""
+    add_ends(tx, [(task, error_message, error_details) for task in of_tasks], outcome)
+
+
+def add_ends(tx: Transaction, ends: Sequence[tuple[Row, str | None, str | None]], outcome: str) -> None:
+    """Write down the ends of attempts, each as its task, the error and its details, in one statement."""
     tx.execute(
         _INSERT,
         [
@@ -36,7 +43,7 @@ def add_attempts(
                 "error_message": error_message,
                 "error_details": error_details,
             }
-            for task in of_tasks
+            for task, error_message, error_details in ends
         ],
     )
 

@@ -7,11 +7,11 @@ from sqlalchemy import Select, bindparam, select
 
 from app.lifecycle import TaskStatus
 from app.queue.expire import expire_waiting
+from app.queue.limits import LimitReached
 from app.queue.signals import find_signals
 from app.queue.take import (
     ClaimOrder,
-    LimitReached,
-    find_own_claim,
+    find_own_claims,
     is_overdue,
     take_by_id,
     take_in_transaction,
@@ -24,35 +24,33 @@ from app.storage.models import task_types, tasks
 SORTABLE = ("created_at", "priority", "id", "attempts", "deadline_at")
 
 _PENDING = int(TaskStatus.PENDING)
-_IN_ORDER = (tasks.c.claim_rank, tasks.c.id)
+IN_ORDER = (tasks.c.claim_rank, tasks.c.id)
 # Without the hint MariaDB now and then scans the primary key of a freshly filled table.
 _INDEX = "FORCE INDEX (ix_tasks_claim)"
 # How many candidates of a caller's own order are looked at, and how often, before the claim gives up.
 _CANDIDATES = 50
-_OVERDUE_SLICE = 200
+OVERDUE_SLICE = 200
 _ROUNDS = 20
 
 
-def _claimable(*columns: Any) -> Select[Any]:
+def claimable(*columns: Any) -> Select[Any]:
     """What may be claimed: every pending task, and nothing else."""
     return select(*columns).where(tasks.c.status == _PENDING).with_hint(tasks, _INDEX, "mysql")
 
 
-_HEAD = _claimable(tasks).where(tasks.c.type_id == bindparam("type_id")).order_by(*_IN_ORDER).limit(1)
+_HEAD = claimable(tasks).where(tasks.c.type_id == bindparam("type_id")).order_by(*IN_ORDER).limit(1)
 # Those that come first, to see which of them are overdue.
 _HEADS = (
-    _claimable(tasks.c.id, tasks.c.due_at)
+    claimable(tasks.c.id, tasks.c.due_at)
     .where(tasks.c.type_id == bindparam("type_id"))
-    .order_by(*_IN_ORDER)
-    .limit(_OVERDUE_SLICE)
+    .order_by(*IN_ORDER)
+    .limit(OVERDUE_SLICE)
 )
 # For each type its first task, through the index; then the types in the order of these.
-_first = (
-    _claimable(tasks.c.id).where(tasks.c.type_id == task_types.c.id).order_by(*_IN_ORDER).limit(1).scalar_subquery()
-)
+_first = claimable(tasks.c.id).where(tasks.c.type_id == task_types.c.id).order_by(*IN_ORDER).limit(1).scalar_subquery()
 _head = tasks.alias("head")
-_TYPES_IN_ORDER = (
-    select(_head.c.type_id)
+TYPES_IN_ORDER = (
+    select(_head.c.type_id, _head.c.claim_rank, _head.c.id)
     .select_from(task_types.join(_head, _head.c.id == _first.correlate(task_types)))
     .where(task_types.c.id.in_(bindparam("type_ids", expanding=True)))
     .order_by(_head.c.claim_rank, _head.c.id)
@@ -66,22 +64,27 @@ def claim_task(tx: Transaction, type_ids: Sequence[int], order: ClaimOrder) -> R
     transaction, and never misses a claimable task because another claim is open.
     """
     types = find_types(tx, type_ids)
-    if tx.is_rerun and (own := find_own_claim(tx, types, order)) is not None:
-        return own
-    if find_signals(tx).refuses_claims_of(order.worker_id):
-        return None
-    open_types = {type_id: task_type for type_id, task_type in types.items() if not task_type.is_paused}
+    if tx.is_rerun and (own := find_own_claims(tx, types, order)):
+        return own[0]
+    open_types = those_open(tx, types, order)
     if not open_types:
         return None
     if order.sort_by is not None:
         return _claim_candidate(tx, open_types, order)
     if len(open_types) == 1:
         return _claim_of_type(tx, next(iter(open_types.values())), order)
-    for row in tx.all(_TYPES_IN_ORDER, {"type_ids": list(open_types)}):
+    for row in tx.all(TYPES_IN_ORDER, {"type_ids": list(open_types)}):
         claimed = _claim_of_type(tx, open_types[row["type_id"]], order)
         if claimed is not None:
             return claimed
     return None
+
+
+def those_open(tx: Transaction, types: dict[int, TaskType], order: ClaimOrder) -> dict[int, TaskType]:
+    """Return those of these types of which this worker is given tasks now."""
+    if find_signals(tx).refuses_claims_of(order.worker_id):
+        return {}
+    return {type_id: task_type for type_id, task_type in types.items() if not task_type.is_paused}
 
 
 def _claim_of_type(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> Row | None:
@@ -120,7 +123,7 @@ def _claim_candidate(tx: Transaction, types: dict[int, TaskType], order: ClaimOr
     Candidates are read without locks and taken one by one by primary key: one locking read with ORDER BY and LIMIT
     also locks the rows that it scans and rejects, and every other worker would skip those too.
     """
-    statement = _claimable(tasks.c.id, tasks.c.type_id).order_by(*_columns_of(order)).limit(_CANDIDATES)
+    statement = claimable(tasks.c.id, tasks.c.type_id).order_by(*columns_of(order)).limit(_CANDIDATES)
     tried: list[int] = []
     open_types = dict(types)
     while open_types and len(tried) < _ROUNDS * _CANDIDATES:
@@ -140,9 +143,10 @@ def _claim_candidate(tx: Transaction, types: dict[int, TaskType], order: ClaimOr
     return None
 
 
-def _columns_of(order: ClaimOrder) -> tuple[Any, ...]:
+def columns_of(order: ClaimOrder) -> tuple[Any, ...]:
+    """Return the columns by which the claim's candidates are put in order."""
     if order.sort_by is None:
-        return _IN_ORDER
+        return IN_ORDER
     column = tasks.c[order.sort_by]
     directed = (column.desc(), tasks.c.id.desc()) if order.descending else (column, tasks.c.id)
     # What has no deadline comes last, in either direction.

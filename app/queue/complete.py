@@ -12,29 +12,29 @@ from app.queue.leases import DIED_OF_TIME, read_token, refuse_late_report, was_n
 from app.queue.parameters import check_result
 from app.queue.task_types import get_type
 from app.queue.tasks import read_task
-from app.storage.database import Transaction
+from app.storage.database import Row, Transaction
 from app.storage.models import tasks
 
+# Which rows a report of success may end.
+MAY_COMPLETE = (
+    tasks.c.claimed_by == bindparam("worker"),
+    # An expired attempt keeps its token until somebody claims the task again, and may still complete it.
+    or_(
+        tasks.c.status.in_([int(TaskStatus.CLAIMED), int(TaskStatus.PENDING), int(TaskStatus.BLOCKED)]),
+        and_(tasks.c.status == int(TaskStatus.FAILED), tasks.c.failure_reason.in_(DIED_OF_TIME)),
+    ),
+)
+COMPLETED: dict[str, Any] = {
+    "status": int(TaskStatus.COMPLETED),
+    "progress": 100,
+    "error_message": null(),
+    "failure_reason": null(),
+    **FINISH,
+}
 _COMPLETE = (
     update(tasks)
-    .where(
-        tasks.c.id == bindparam("task_id"),
-        tasks.c.lease_token == bindparam("token"),
-        tasks.c.claimed_by == bindparam("worker"),
-        # An expired attempt keeps its token until somebody claims the task again, and may still complete it.
-        or_(
-            tasks.c.status.in_([int(TaskStatus.CLAIMED), int(TaskStatus.PENDING), int(TaskStatus.BLOCKED)]),
-            and_(tasks.c.status == int(TaskStatus.FAILED), tasks.c.failure_reason.in_(DIED_OF_TIME)),
-        ),
-    )
-    .values(
-        status=int(TaskStatus.COMPLETED),
-        result=bindparam("outcome", type_=tasks.c.result.type),
-        progress=100,
-        error_message=null(),
-        failure_reason=null(),
-        **FINISH,
-    )
+    .where(tasks.c.id == bindparam("task_id"), tasks.c.lease_token == bindparam("token"), *MAY_COMPLETE)
+    .values(result=bindparam("outcome", type_=tasks.c.result.type), **COMPLETED)
 )
 _MAX_TRIES = 5
 
@@ -65,11 +65,16 @@ def complete_task(tx: Transaction, task_id: int, *, worker_id: str, lease_token:
                     follow_up(tx, [task_id])
                 return
         task = read_task(tx, task_id)
-        if task["status"] == TaskStatus.COMPLETED and task["claimed_by"] == worker_id:
-            # Said before, with the same token, or by the first run of this very work.
-            if task["lease_token"] == lease_token or (tx.is_rerun and task["completed_at"] == tx.now):
-                return
+        if was_completed_so(tx, task, worker_id, lease_token):
+            return
         if not was_not_taken_over(task, worker_id, lease_token):
             refuse_late_report(tx, task, worker_id, lease_token, {"success": True, "result": result})
         token = task["lease_token"]
     raise TryAgain(retry_after_seconds=1)
+
+
+def was_completed_so(tx: Transaction, task: Row, worker_id: str, token: str | None) -> bool:
+    """Tell whether the worker has completed the task already: with the same token, or by the first run of this work."""
+    if task["status"] != TaskStatus.COMPLETED or task["claimed_by"] != worker_id:
+        return False
+    return bool(task["lease_token"] == token or (tx.is_rerun and task["completed_at"] == tx.now))

@@ -1,6 +1,8 @@
 """Fail: the worker could not do the task; try again later, or give it up."""
 
-from datetime import timedelta
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, null, update
 
@@ -25,7 +27,7 @@ _HELD = (
     tasks.c.status == int(TaskStatus.CLAIMED),
     tasks.c.lease_token == bindparam("token"),
 )
-_LET_GO = {"claimed_by": null(), "lease_token": null(), "attempt_ends_at": null()}
+LET_GO = {"claimed_by": null(), "lease_token": null(), "attempt_ends_at": null()}
 _RETRY = (
     update(tasks)
     .where(*_HELD)
@@ -35,7 +37,7 @@ _RETRY = (
         due_at=bindparam("due", type_=Instant),
         error_message=bindparam("error"),
         updated_at=bindparam("at", type_=Instant),
-        **_LET_GO,
+        **LET_GO,
     )
 )
 _GIVE_UP = (
@@ -45,7 +47,7 @@ _GIVE_UP = (
         status=int(TaskStatus.FAILED),
         error_message=bindparam("error"),
         failure_reason=bindparam("reason"),
-        **{**FINISH, **_LET_GO},
+        **{**FINISH, **LET_GO},
     )
 )
 _MAX_TRIES = 5
@@ -76,18 +78,19 @@ def fail_task(
             # The attempt has been counted as expired already; failing it a second time would count it twice.
             return task
         refuse_late_report(tx, task, worker_id, lease_token, report)
-        values = _next_state(tx, task, retryable, retry_after_seconds)
+        values = next_state(tx, task, retryable, retry_after_seconds)
         statement = _GIVE_UP if values["status"] == TaskStatus.FAILED else _RETRY
         with tx.atomic():
             if tx.changes(statement, {**_parameters(tx, task, values), "error": error}):
                 add_attempt(tx, task, FAILED, error, error_details)
                 if task["has_followers"]:
-                    _tell_followers(tx, {**task, **values})
+                    tell_followers(tx, [{**task, **values}])
                 return {**task, **values, "error_message": error, "claimed_by": None, "lease_token": None}
     raise TryAgain(retry_after_seconds=1)
 
 
-def _next_state(tx: Transaction, task: Row, retryable: bool, retry_after_seconds: float | None) -> Row:
+def next_state(tx: Transaction, task: Row, retryable: bool, retry_after_seconds: float | None) -> Row:
+    """Return what a failure of the task's present attempt changes in its row, as far as a caller can see it."""
     policies = find_type_by_id(tx, task["type_id"]).policies
     reason = None
     delay = 0.0
@@ -111,27 +114,37 @@ def _next_state(tx: Transaction, task: Row, retryable: bool, retry_after_seconds
     return {"status": int(status), "available_at": available_at, "updated_at": tx.now}
 
 
-def _tell_followers(tx: Transaction, task: Row) -> None:
-    if task["status"] == TaskStatus.FAILED:
-        follow_up(tx, [task["id"]])
-    elif task["status"] == TaskStatus.SCHEDULED:
-        leave_line(tx, [task["id"]])
-    else:
-        enter(tx, [task])
+def tell_followers(tx: Transaction, failed: Sequence[Row]) -> None:
+    """See to those who wait for these tasks, whose rows are as their failures left them."""
+    by_status = defaultdict(list)
+    for task in failed:
+        by_status[TaskStatus(task["status"])].append(task)
+    if dead := by_status[TaskStatus.FAILED]:
+        follow_up(tx, [task["id"] for task in dead])
+    if scheduled := by_status[TaskStatus.SCHEDULED]:
+        leave_line(tx, [task["id"] for task in scheduled])
+    if claimable := by_status[TaskStatus.PENDING]:
+        enter(tx, claimable)
 
 
 def _parameters(tx: Transaction, task: Row, values: Row) -> Row:
     held = {"task_id": task["id"], "token": task["lease_token"]}
-    task_type = find_type_by_id(tx, task["type_id"])
     if values["status"] == TaskStatus.FAILED:
-        return {**held, **finish_parameters(task_type, tx.now), "reason": values["failure_reason"]}
-    is_scheduled = values["status"] == TaskStatus.SCHEDULED
-    policies, deadline_at = task_type.policies, task["deadline_at"]
-    alarm = pending_alarm(policies, tx.now, task["attempts"], deadline_at, task["first_claimed_at"])
+        finish = finish_parameters(find_type_by_id(tx, task["type_id"]), tx.now)
+        return {**held, **finish, "reason": values["failure_reason"]}
     return {
         **held,
         "next_status": values["status"],
         "available": values["available_at"],
-        "due": values["available_at"] if is_scheduled else alarm,
+        "due": next_alarm(tx, task, values),
         "at": tx.now,
     }
+
+
+def next_alarm(tx: Transaction, task: Row, values: Row) -> datetime | None:
+    """Return the alarm of a task that waits for its next attempt, as `next_state` says."""
+    if values["status"] == TaskStatus.SCHEDULED:
+        available_at: datetime = values["available_at"]
+        return available_at
+    policies = find_type_by_id(tx, task["type_id"]).policies
+    return pending_alarm(policies, tx.now, task["attempts"], task["deadline_at"], task["first_claimed_at"])

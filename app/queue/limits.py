@@ -4,6 +4,7 @@ Only claims of a type that has limits come here. They hold the type's row in `ta
 the limits are strict across processes and hosts.
 """
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import bindparam, func, select, update
@@ -30,31 +31,43 @@ _REMEMBER = (
 )
 
 
-def lock_limits(tx: Transaction, task_type: TaskType) -> list[int] | None:
-    """Hold the type's limits until the end of the transaction; return its recent claims, or None at a limit.
+class LimitReached(Exception):
+    """The type may not be claimed from now, whatever its tasks."""
 
-    None too when somebody else holds them for a whole second: other types should not wait for that.
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How many tasks of a type may be claimed now, at least one, and when the latest were."""
+
+    number: int
+    recent: list[int]
+
+
+def lock_limits(tx: Transaction, task_type: TaskType, wanted: int = 1) -> Allowance:
+    """Hold the type's limits until the end of the transaction; say how many of `wanted` tasks may be claimed now.
+
+    Raises LimitReached, also when somebody else holds them for a whole second: other types should not wait for that.
     """
     row = tx.lock(_LOCK, {"type_id": task_type.id})
     if row is None:
-        return None
+        raise LimitReached
+    number = wanted
     recent: list[int] = row["recent_claims"]
     policies = task_type.policies
     if policies.rate_limit is not None:
         claims, seconds = parse_rate(policies.rate_limit)
         since = (tx.now - timedelta(seconds=seconds) - EPOCH) // timedelta(microseconds=1)
         recent = [claimed_at for claimed_at in recent if claimed_at > since]
-        if len(recent) >= claims:
-            return None
-    if policies.max_concurrency is not None:
-        claimed = tx.execute(_CLAIMED, {"type_id": task_type.id}).scalar_one()
-        if claimed >= policies.max_concurrency:
-            return None
-    return recent
+        number = min(number, claims - len(recent))
+    if number > 0 and policies.max_concurrency is not None:
+        number = min(number, policies.max_concurrency - tx.execute(_CLAIMED, {"type_id": task_type.id}).scalar_one())
+    if number <= 0:
+        raise LimitReached
+    return Allowance(number, recent)
 
 
-def count_claim(tx: Transaction, task_type: TaskType, recent: list[int]) -> None:
-    """Count one claim against the type's rate limit, if it has one."""
+def count_claims(tx: Transaction, task_type: TaskType, recent: list[int], number: int = 1) -> None:
+    """Count claims against the type's rate limit, if it has one."""
     if task_type.policies.rate_limit is not None:
         now = (tx.now - EPOCH) // timedelta(microseconds=1)
-        tx.execute(_REMEMBER, {"of_type": task_type.id, "recent": [*recent, now]})
+        tx.execute(_REMEMBER, {"of_type": task_type.id, "recent": [*recent, *[now] * number]})

@@ -9,7 +9,7 @@ from sqlalchemy import Select, bindparam, func, null, select, update
 from app.lifecycle import TaskStatus
 from app.queue.expire import expire_waiting
 from app.queue.leases import make_token
-from app.queue.limits import count_claim, lock_limits
+from app.queue.limits import count_claims, lock_limits
 from app.queue.line import note_claims
 from app.queue.task_types import TaskType
 from app.storage.columns import Instant
@@ -22,6 +22,21 @@ _CLAIMED = int(TaskStatus.CLAIMED)
 # How many overdue tasks one transaction gives up on its way to the first good one.
 _MAX_OVERDUE = 50
 
+# What a claim sets; `claim_values` fills the bound ones.
+TAKEN: dict[str, Any] = {
+    "status": _CLAIMED,
+    "claimed_by": bindparam("worker"),
+    "claimed_at": bindparam("at", type_=Instant),
+    "lease_token": bindparam("token"),
+    "due_at": bindparam("lease_ends", type_=Instant),
+    "attempt_ends_at": bindparam("attempt_ends", type_=Instant),
+    "attempts": tasks.c.attempts + 1,
+    "first_claimed_at": func.coalesce(tasks.c.first_claimed_at, bindparam("at", type_=Instant)),
+    "progress": 0,
+    "progress_message": null(),
+    "result": null(),
+    "updated_at": bindparam("at", type_=Instant),
+}
 _BY_ID = select(tasks).where(tasks.c.id == bindparam("task_id"), tasks.c.status == _PENDING)
 _TAKE = (
     update(tasks)
@@ -31,29 +46,18 @@ _TAKE = (
         tasks.c.status == _PENDING,
         tasks.c.attempts == bindparam("seen_attempts"),
     )
-    .values(
-        status=_CLAIMED,
-        claimed_by=bindparam("worker"),
-        claimed_at=bindparam("at", type_=Instant),
-        lease_token=bindparam("token"),
-        due_at=bindparam("lease_ends", type_=Instant),
-        attempt_ends_at=bindparam("attempt_ends", type_=Instant),
-        attempts=tasks.c.attempts + 1,
-        first_claimed_at=func.coalesce(tasks.c.first_claimed_at, bindparam("at", type_=Instant)),
-        progress=0,
-        progress_message=null(),
-        result=null(),
-        updated_at=bindparam("at", type_=Instant),
-    )
+    .values(**TAKEN)
 )
 _TAKE_WITHOUT_WAITING = _TAKE.execution_options(**{WITHOUT_WAITING: True})
-_ALREADY_CLAIMED = select(tasks).where(
-    tasks.c.type_id == bindparam("type_id"), tasks.c.status == _CLAIMED, tasks.c.lease_token == bindparam("token")
+_ALREADY_CLAIMED = (
+    select(tasks)
+    .where(
+        tasks.c.type_id.in_(bindparam("type_ids", expanding=True)),
+        tasks.c.status == _CLAIMED,
+        tasks.c.lease_token.in_(bindparam("tokens", expanding=True)),
+    )
+    .order_by(tasks.c.claim_rank, tasks.c.id)
 )
-
-
-class LimitReached(Exception):
-    """The type may not be claimed from now, whatever its tasks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ class ClaimOrder:
 
 def take_seen(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Row) -> Row | None:
     """Take the task as it was read, without waiting, or return None if somebody else was faster or holds it."""
-    claim = _claim_values(tx, task_type, order, has_followers=task["has_followers"])
+    claim = claim_values(tx, task_type, order, has_followers=task["has_followers"])
     is_taken = tx.changes(_TAKE_WITHOUT_WAITING, _take_parameters(task, claim))
     return _claimed(task, task_type, claim) if is_taken else None
 
@@ -90,9 +94,7 @@ def take_in_transaction(
     """Take the first task that `which` finds and nobody holds, within the type's limits; raises LimitReached."""
     locking = which.with_for_update(skip_locked=tx.skips_locked_rows)
     with tx.atomic():
-        recent: list[int] | None = []
-        if task_type.is_limited and (recent := lock_limits(tx, task_type)) is None:
-            raise LimitReached
+        recent = lock_limits(tx, task_type).recent if task_type.is_limited else []
         for _ in range(_MAX_OVERDUE):
             task = tx.one(locking, parameters)
             if task is None:
@@ -100,9 +102,9 @@ def take_in_transaction(
             if is_overdue(tx, task):
                 expire_waiting(tx, [task["id"]])
                 continue
-            claim = _claim_values(tx, task_type, order, has_followers=task["has_followers"])
+            claim = claim_values(tx, task_type, order, has_followers=task["has_followers"])
             tx.execute(_TAKE, _take_parameters(task, claim))
-            count_claim(tx, task_type, recent or [])
+            count_claims(tx, task_type, recent)
             if task_type.counts_claims_per_key:
                 note_claims(tx, [task["id"]])
             return _claimed(task, task_type, claim)
@@ -118,7 +120,8 @@ def is_overdue(tx: Transaction, task: Row) -> bool:
     return task["due_at"] is not None and task["due_at"] <= tx.now
 
 
-def _claim_values(tx: Transaction, task_type: TaskType, order: ClaimOrder, *, has_followers: bool) -> Row:
+def claim_values(tx: Transaction, task_type: TaskType, order: ClaimOrder, *, has_followers: bool) -> Row:
+    """Return the values for `TAKEN`; all tasks of one claim and type have the same token, but for `has_followers`."""
     seconds = order.lease_seconds or task_type.policies.lease_seconds
     lease_ends = tx.now + timedelta(seconds=seconds)
     attempt_ends = None
@@ -132,6 +135,15 @@ def _claim_values(tx: Transaction, task_type: TaskType, order: ClaimOrder, *, ha
         "lease_ends": lease_ends,
         "attempt_ends": attempt_ends,
     }
+
+
+def claim_tokens(tx: Transaction, types: dict[int, TaskType], order: ClaimOrder) -> list[str]:
+    """Return the tokens that tasks of these types get from this claim."""
+    return [
+        claim_values(tx, task_type, order, has_followers=has_followers)["token"]
+        for task_type in types.values()
+        for has_followers in (False, True)
+    ]
 
 
 def _claimed(task: Row, task_type: TaskType, claim: Row) -> Row:
@@ -154,12 +166,7 @@ def _claimed(task: Row, task_type: TaskType, claim: Row) -> Row:
     }
 
 
-def find_own_claim(tx: Transaction, types: dict[int, TaskType], order: ClaimOrder) -> Row | None:
-    """Return the task that this very claim took before its answer was lost."""
-    for task_type in types.values():
-        for has_followers in (False, True):
-            token = _claim_values(tx, task_type, order, has_followers=has_followers)["token"]
-            task = tx.one(_ALREADY_CLAIMED, {"type_id": task_type.id, "token": token})
-            if task is not None:
-                return {**task, "type": task_type.name}
-    return None
+def find_own_claims(tx: Transaction, types: dict[int, TaskType], order: ClaimOrder) -> list[Row]:
+    """Return the tasks that this very claim took before its answer was lost."""
+    found = tx.all(_ALREADY_CLAIMED, {"type_ids": list(types), "tokens": claim_tokens(tx, types, order)})
+    return [{**task, "type": types[task["type_id"]].name} for task in found]

@@ -5,6 +5,7 @@ from werkzeug.routing import BaseConverter
 
 from app.rest import (
     audit,
+    batches,
     claims,
     creation,
     dead_letters,
@@ -27,7 +28,7 @@ from app.settings import ROOT, Settings
 
 OPENAPI_FILE = ROOT / "openapi.json"
 # What the clients of the older TaskManager know.
-_LEGACY = (health, task_types, claims, creation, tasks, logs, insight)
+_LEGACY = (health, task_types, claims, batches, creation, tasks, logs, insight)
 _FACES = (*_LEGACY, dead_letters, operations, keys, queue, workers, schedules, workflows, audit, housekeeping)
 
 

@@ -1,6 +1,5 @@
 """What workers call: claim, heartbeat, progress, complete, release."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, request
@@ -19,23 +18,19 @@ from app.errors import (
     TryAgain,
 )
 from app.lifecycle import TaskStatus
-from app.queue.claim import claim_task
 from app.queue.complete import complete_task
-from app.queue.dependencies import attach_results
 from app.queue.fail import fail_task
 from app.queue.heartbeat import Told, beat, report_progress
 from app.queue.keys import Scope
 from app.queue.release import release_task
-from app.queue.signals import Signals, find_signals
-from app.queue.take import ClaimOrder
-from app.queue.task_types import find_type, find_type_by_id, find_type_ids
 from app.queue.tasks import read_task
+from app.rest.claiming import claim_now, note_claim, read_order
 from app.rest.contract import Answer, contract
 from app.rest.fields import show_instant
 from app.rest.representations import show_claimed, show_task
 from app.rest.schemas import claims as schemas
 from app.rest.schemas.tasks import Task
-from app.storage.database import Row, Transaction
+from app.storage.database import Transaction
 from app.web.current import database, parts
 
 blueprint = Blueprint("claims", __name__, url_prefix="/tasks")
@@ -63,48 +58,12 @@ def claim(body: dict[str, Any]) -> Answer:
     The task is yours until `lease_expires_at`; heartbeats and progress extend that. When there is none, ask again
     after `Retry-After` seconds. A worker that has a command gets none; the error's code says which.
     """
-    sort_by = body.get("sort_by")
-    sort_order = (body.get("sort_order") or ("desc" if sort_by == "priority" else "asc")).lower()
-    order = ClaimOrder(
-        worker_id=body["worker_id"],
-        lease_seconds=body["lease_seconds"],
-        sort_by=sort_by,
-        descending=sort_order == "desc",
-    )
-    kind = (body.get("task_type_id"), body.get("type_pattern"), tuple(body.get("types") or ()))
-
-    def work(tx: Transaction) -> tuple[Row | None, Sequence[int], Signals]:
-        type_ids = _wanted_types(tx, body)
-        task = claim_task(tx, type_ids, order)
-        return attach_results(tx, [task])[0] if task is not None else None, type_ids, find_signals(tx)
-
-    task, type_ids, signals = database().write(work, atomic=False)
-    if task is None and parts().housekeeping.run_if_time():
-        # What has become due a moment ago may be just what this worker asks for.
-        task, type_ids, signals = database().write(work, atomic=False)
-    parts().sightings.note_claim(order.worker_id, body.get("worker_version"), type_ids)
-    polling = parts().polling
-    if task is None:
-        settings = parts().settings
-        wait = polling.retry_after_seconds(kind, shortest=settings.poll_min_seconds, longest=settings.poll_max_seconds)
-        raise signals.empty_claim(order.worker_id, wait)
-    polling.found_something(kind)
-    return Answer(show_claimed(task), "Task claimed successfully")
-
-
-def _wanted_types(tx: Transaction, body: dict[str, Any]) -> Sequence[int]:
-    """Return the ids of the types that fit every selector given."""
-    wanted: list[set[int]] = []
-    if body.get("task_type_id") is not None:
-        try:
-            wanted.append({find_type_by_id(tx, body["task_type_id"]).id})
-        except TaskTypeNotFound:
-            return []
-    if body.get("types") is not None:
-        wanted.append({find_type(tx, name).id for name in body["types"]})
-    if body.get("type_pattern") is not None:
-        wanted.append(set(find_type_ids(tx, body["type_pattern"])))
-    return sorted(set.intersection(*wanted))
+    order = read_order(body["worker_id"], body)
+    claimed = claim_now(body, order, max_tasks=1)
+    wait = note_claim(body, order, claimed)
+    if not claimed.tasks:
+        raise claimed.signals.empty_claim(order.worker_id, wait)
+    return Answer(show_claimed(claimed.tasks[0]), "Task claimed successfully")
 
 
 @blueprint.post("/<id:task_id>/heartbeat")

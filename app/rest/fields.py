@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, validate
 
-from app.errors import QueueError
+from app.errors import Invalid, QueueError
 from app.policies import POLICIES, check_policy
 from app.storage.columns import UTC, instant_text
 
@@ -262,6 +262,8 @@ class Each(fields.List[Any]):
     def _load(self, item: Any) -> dict[str, Any] | QueueError:
         from app.rest.refusals import refusal
 
+        if not isinstance(item, dict):
+            return Invalid(sentence="Not a JSON object")
         try:
             loaded: dict[str, Any] = self.schema.load(item)
         except ValidationError as error:

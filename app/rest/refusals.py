@@ -3,6 +3,7 @@
 from typing import Any
 
 from marshmallow import ValidationError
+from marshmallow.exceptions import SCHEMA
 
 from app.errors import Detail, Invalid, MissingField
 from app.rest.schemas.base import RequestSchema
@@ -31,9 +32,12 @@ def refusal(schema: RequestSchema, error: ValidationError) -> Invalid:
 
 def _details(messages: Any, path: str = "") -> list[Detail]:
     if isinstance(messages, dict):
-        return [
-            detail
-            for name, inner in messages.items()
-            for detail in _details(inner, f"{path}.{name}" if path else str(name))
-        ]
+        return [detail for name, inner in messages.items() for detail in _details(inner, _place_of(name, path))]
     return [{"field": path[:500], "problem": str(problem)} for problem in messages]
+
+
+def _place_of(name: Any, path: str) -> str:
+    if not path:
+        return str(name)
+    # What is wrong with a whole object is said of its own place.
+    return path if name == SCHEMA else f"{path}.{name}"

@@ -13,6 +13,7 @@ from sqlalchemy import event, select, text
 from app.lifecycle import TaskStatus
 from app.policies import Policies
 from app.queue.claim import claim_task
+from app.queue.claim_batch import claim_tasks
 from app.queue.dead_letters import count_dead_letters, list_dead_letters
 from app.queue.due import do_what_is_due
 from app.queue.explain import explain_task
@@ -22,6 +23,7 @@ from app.queue.operate import run_operation
 from app.queue.operations import KINDS, NewOperation, start_operation
 from app.queue.ranks import end_rank
 from app.queue.register import register_type
+from app.queue.report_batch import Report, apply_reports
 from app.queue.statistics import read_statistics
 from app.queue.take import ClaimOrder
 from app.queue.tasks import list_tasks, read_task
@@ -111,12 +113,13 @@ def _is_mysql(database: Database) -> bool:
 
 
 @contextmanager
-def recorded(database: Database) -> Iterator[list[Statement]]:
+def recorded(database: Database, *, with_updates: bool = False) -> Iterator[list[Statement]]:
     """Collect the statements that are really sent, as they are sent."""
     statements: list[Statement] = []
 
     def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
-        if statement.startswith("SELECT"):
+        is_update = "UPDATE tasks" in statement and with_updates
+        if is_update or statement.startswith("SELECT"):
             statements.append((statement, parameters))
 
     event.listen(database.engine, "before_cursor_execute", keep)
@@ -129,7 +132,10 @@ def recorded(database: Database) -> Iterator[list[Statement]]:
 def plan(database: Database, statement: Statement) -> list[dict[str, Any]]:
     verb = "EXPLAIN" if _is_mysql(database) else "EXPLAIN QUERY PLAN"
     with database.engine.connect() as connection:
-        rows = connection.exec_driver_sql(f"{verb} {statement[0]}", statement[1]).mappings()
+        # What is said before an update for the time of its locks cannot be explained.
+        explained = statement[0].rpartition(" FOR UPDATE tasks")
+        sent = f"UPDATE tasks{explained[2]}" if explained[1] else statement[0]
+        rows = connection.exec_driver_sql(f"{verb} {sent}", statement[1]).mappings()
         return [dict(row) for row in rows]
 
 
@@ -221,6 +227,34 @@ def test_a_claim_of_several_types_looks_at_one_entry_for_each(full_database: Dat
     steps = plan(full_database, types)
     check(full_database, steps, "ix_tasks_claim", may_sort=True)
     check(full_database, plan(full_database, head), "ix_tasks_claim")
+
+
+def test_a_batch_is_found_through_the_index_and_taken_and_read_by_primary_key(full_database: Database) -> None:
+    type_ids = _type_ids(full_database)
+    for wanted in ([type_ids[0]], type_ids):
+        with recorded(full_database, with_updates=True) as statements:
+            full_database.write(lambda tx, wanted=wanted: claim_tasks(tx, wanted, ORDER, 50), atomic=False)
+        looks = [statement for statement in statements if "length(" in statement[0]]
+        assert looks
+        for look in looks:
+            check(full_database, plan(full_database, look), "ix_tasks_claim")
+        takes = [statement for statement in statements if "UPDATE" in statement[0]]
+        for statement in (*takes, statements[-1]):
+            check(full_database, plan(full_database, statement), "PRIMARY")
+
+
+def test_reports_in_a_batch_are_written_by_primary_key(full_database: Database) -> None:
+    type_id = _type_ids(full_database)[0]
+    claimed = full_database.write(lambda tx: claim_tasks(tx, [type_id], ORDER, 50), atomic=False)
+    reports = [
+        Report(task_id=task["id"], lease_token=task["lease_token"], is_success=number % 2 == 0)
+        for number, task in enumerate(claimed)
+    ]
+    with recorded(full_database, with_updates=True) as statements:
+        full_database.write(lambda tx: apply_reports(tx, ORDER.worker_id, reports), atomic=False)
+    assert len(statements) == 3
+    for statement in statements:
+        check(full_database, plan(full_database, statement), "PRIMARY", may_sort=True)
 
 
 def test_what_time_must_do_is_found_through_the_alarm(full_database: Database) -> None:

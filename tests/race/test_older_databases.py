@@ -9,6 +9,7 @@ import pytest
 
 from app.lifecycle import TaskStatus
 from app.queue.claim import claim_task
+from app.queue.claim_batch import claim_tasks
 from app.queue.take import ClaimOrder
 from app.queue.tasks import read_task
 from tests.support.factories import Queue
@@ -73,3 +74,35 @@ def test_overdue_tasks_and_limits_are_obeyed(open_older, clock, skips, misses):
     assert queue.must_claim(plain)["id"] == fresh[1]["id"]
     assert queue.claim(plain) is None
     assert queue.do(read_task, late[0]["id"])["status"] == TaskStatus.FAILED
+
+
+@pytest.mark.parametrize(("skips", "misses"), DATABASES)
+@pytest.mark.parametrize("terms", [{}, {"sort_by": "id"}])
+def test_a_second_batch_gets_the_next_tasks_while_the_first_is_open(queue, open_older, skips, misses, terms):
+    kind = queue.register()
+    made = [queue.create()["id"] for _ in range(6)]
+    first, other = open_older(skips, misses), open_older(skips, misses)
+
+    def work(tx):
+        batch = claim_tasks(tx, [kind], ClaimOrder(worker_id="w1", **terms), 2)
+        began = time.monotonic()
+        # Its first two are held by the first claim.
+        second = other.claim_batch(kind, worker_id="w2", max_tasks=4, **terms)
+        # Waits of a second each, where an update cannot but wait.
+        assert time.monotonic() - began < (A_MOMENT_SECONDS if misses or skips else 3 * A_MOMENT_SECONDS)
+        return [task["id"] for task in (*batch, *second)]
+
+    assert first.database.write(work) == made
+    assert other.claim_batch(kind) == []
+
+
+@pytest.mark.parametrize(("skips", "misses"), DATABASES)
+def test_batches_give_up_what_is_overdue_and_obey_limits(open_older, clock, skips, misses):
+    queue = open_older(skips, misses)
+    kind = queue.register(expires_after_seconds=10, max_concurrency=3)
+    late = queue.create()
+    clock.advance(seconds=10)
+    fresh = [queue.create()["id"] for _ in range(5)]
+    assert [task["id"] for task in queue.claim_batch(kind)] == fresh[:3]
+    assert queue.claim_batch(kind) == []
+    assert queue.do(read_task, late["id"])["status"] == TaskStatus.FAILED

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from app.queue.claim import claim_task
+from app.queue.claim_batch import claim_tasks
 from app.queue.take import ClaimOrder
 from app.storage.database import Database
 from tests.support.factories import Queue
@@ -136,3 +137,92 @@ def test_a_claim_that_comes_second_to_a_task_takes_the_next_one(queue, other, te
     got = queue.must_claim(*kinds, **terms)
     assert {got["id"], *taken} == made
     assert queue.claim(*kinds, **terms) is None
+
+
+def _ids(tasks):
+    return [task["id"] for task in tasks]
+
+
+@pytest.mark.parametrize("terms", ORDERS)
+@pytest.mark.parametrize("types", [1, 3])
+@pytest.mark.parametrize("commit", [True, False])
+@pytest.mark.usefixtures("mariadb_only")
+def test_a_second_batch_gets_the_next_tasks_while_the_first_is_open(queue, other, terms, types, commit):
+    kinds = [queue.register(name) for name in ("a", "b", "c")[:types]]
+    made = {queue.create("abc"[number % types], priority=number)["id"] for number in range(9)}
+    seen = []
+
+    def work(tx):
+        first = claim_tasks(tx, kinds, ClaimOrder(worker_id="w1", **terms), 3)
+        began = time.monotonic()
+        second = other.claim_batch(*kinds, worker_id="w2", max_tasks=4, **terms)
+        single = other.claim(*kinds, worker_id="w3", **terms)
+        # More than there is.
+        last = other.claim_batch(*kinds, worker_id="w4", max_tasks=100, **terms)
+        assert other.claim_batch(*kinds, worker_id="w5", **terms) == []
+        assert time.monotonic() - began < 2 * A_MOMENT_SECONDS
+        assert [len(second), single is not None, len(last)] == [4, True, 1]
+        seen.extend(_ids([*first, *second, single, *last]))
+        if not commit:
+            raise _GoBack
+
+    try:
+        queue.database.write(work)
+    except _GoBack:
+        assert not commit
+    assert (set(seen), len(seen)) == (made, 9)
+    left = other.claim_batch(*kinds, worker_id="w6")
+    assert set(_ids(left)) == (set() if commit else set(seen[:3]))
+
+
+@pytest.mark.usefixtures("mariadb_only")
+def test_a_single_claim_gets_the_next_task_while_a_batch_is_open(queue, other):
+    kind = queue.register()
+    made = [queue.create()["id"] for _ in range(4)]
+
+    def work(tx):
+        assert _ids(claim_tasks(tx, [kind], ClaimOrder(worker_id="w1"), 3)) == made[:3]
+        began = time.monotonic()
+        assert other.must_claim(kind)["id"] == made[3]
+        assert other.claim(kind) is None
+        # An open claim does not stop those who create tasks, nor hide what they create.
+        new = other.create(params={"new": True})["id"]
+        assert other.must_claim(kind)["id"] == new
+        assert time.monotonic() - began < A_MOMENT_SECONDS
+
+    queue.database.write(work)
+
+
+@pytest.mark.parametrize("terms", ORDERS)
+@pytest.mark.parametrize("limits", [{}, {"max_concurrency": 50}])
+@pytest.mark.usefixtures("mariadb_only")
+def test_a_batch_passes_by_rows_that_a_slow_transaction_holds(queue, other, open_database, terms, limits):
+    kind = queue.register(**limits)
+    made = [queue.create()["id"] for _ in range(6)]
+    held = made[1::2]
+    with open_database().engine.connect() as connection:
+        connection.exec_driver_sql("START TRANSACTION")
+        for task_id in held:
+            connection.exec_driver_sql(f"UPDATE tasks SET progress = 1 WHERE id = {task_id}")
+        began = time.monotonic()
+        assert set(_ids(other.claim_batch(kind, max_tasks=5, **terms))) == set(made) - set(held)
+        assert time.monotonic() - began < A_MOMENT_SECONDS
+        connection.exec_driver_sql("ROLLBACK")
+    assert _ids(other.claim_batch(kind)) == held
+
+
+@pytest.mark.usefixtures("mariadb_only")
+def test_a_batch_holds_nothing_but_its_own_tasks(queue, other, open_database):
+    kind = queue.register()
+    made = [queue.create()["id"] for _ in range(20)]
+
+    def work(tx):
+        assert _ids(claim_tasks(tx, [kind], ClaimOrder(worker_id="w1"), 10)) == made[:10]
+        # If it held others too, this would wait for them.
+        with open_database().engine.connect() as connection:
+            began = time.monotonic()
+            for task_id in made[10:]:
+                connection.exec_driver_sql(f"UPDATE tasks SET progress = 1 WHERE id = {task_id}")
+            assert time.monotonic() - began < A_MOMENT_SECONDS
+
+    queue.database.write(work)

@@ -142,6 +142,16 @@ DEAD_LETTERS = {
     "tag": [*name(), None],
     "ids": [[], "17", 17, True, {}, [0], [-1], ["1"], [1.0], [None], [True], [2**63], [1] * 1001, None],
 }
+CLAIM = {
+    "worker_id": [*name(), None],
+    "task_type_id": integer(1, MAX_ID, from_text=True),
+    "type_pattern": text(255, low=1),
+    "types": [[], "checksum", {}, 5, True, [5], [None], [""], ["a\x00"], ["x"] * 101, [["checksum"]]],
+    "sort_by": ["", "name", "id; DROP TABLE tasks", 5, True, [], {}],
+    "sort_order": ["", "up", 5, True, [], {}],
+    "lease_seconds": integer(1, 7 * 86400),
+}
+NO_LIST_OF_REPORTS: list[Any] = [5, True, "x", {}, [{"id": 17, "success": True}] * 101]
 
 # --- every endpoint that takes a body: a right one, and what is wrong for each field --------------------------------
 BODIES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, list[Any]]]] = {
@@ -206,8 +216,17 @@ BODIES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, list[Any]]]] = {
             "tasks": [5, True, "x", {}, None, [], [5], [{}], [{"name": "a", "type": "checksum", "params": {}, "x": 1}]],
         },
     ),
-    ("POST", "/api/tasks/claim"): (
-        {"worker_id": "w", "types": ["checksum"]},
+    ("POST", "/api/tasks/claim"): ({"worker_id": "w", "types": ["checksum"]}, CLAIM),
+    ("POST", "/api/tasks/batch/claim"): (
+        {"worker_id": "w", "types": ["checksum"], "max_tasks": 5},
+        {**CLAIM, "max_tasks": [*integer(1, 100), None]},
+    ),
+    ("POST", "/api/tasks/batch/complete"): (
+        {"worker_id": "w", "results": [{"id": 17, "success": True}]},
+        {"worker_id": [*name(), None], "results": [[], *NO_LIST_OF_REPORTS, None]},
+    ),
+    ("POST", "/api/tasks/batch/exchange"): (
+        {"worker_id": "w"},
         {
             "worker_id": [*name(), None],
             "task_type_id": integer(1, MAX_ID, from_text=True),
@@ -217,6 +236,16 @@ BODIES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, list[Any]]]] = {
             "sort_order": ["", "up", 5, True, [], {}],
             "lease_seconds": integer(1, 7 * 86400),
             "worker_version": name(),
+            "results": [*NO_LIST_OF_REPORTS, None],
+            "claim": [
+                *(5, True, "x", [], {}, {"max_tasks": 5}, {"types": ["checksum"], "worker_id": "w"}),
+                *({"types": ["checksum"], "max_tasks": wrong} for wrong in integer(1, 100)),
+                *(
+                    {"types": ["checksum"], field: wrong}
+                    for field in ("sort_by", "lease_seconds")
+                    for wrong in ("x", [])
+                ),
+            ],
         },
     ),
     ("PATCH", "/api/tasks/{waiting}"): ({"priority": 7}, {"priority": [*integer(-(2**31) + 1, 2**31 - 1), None]}),

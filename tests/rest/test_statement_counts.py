@@ -133,6 +133,64 @@ def test_a_failure_is_five_statements(api):
     assert _count(api, "POST", f"/api/tasks/{task['id']}/complete", json=body)[:2] == (200, 5)
 
 
+def _claim_batch(client, number, **more):
+    body = {"worker_id": "w", "types": ["work"], "max_tasks": number, **more}
+    answer = client.post("/api/tasks/batch/claim", json=body)
+    assert (answer.status_code, answer.json["data"]["count"]) == (200, number)
+    return answer.json["data"]["tasks"]
+
+
+def _done(tasks):
+    return [{"id": task["id"], "lease_token": task["lease_token"], "success": True, "result": 1} for task in tasks]
+
+
+@pytest.mark.parametrize("number", [2, 50, 100])
+def test_a_batch_claim_is_three_statements_and_its_completion_one(api, number):
+    for _ in range(number):
+        _create(api)
+    body = {"worker_id": "w", "types": ["work"], "max_tasks": number}
+    with counted_statements(api.database) as seen:
+        answer = api.post("/api/tasks/batch/claim", json=body)
+    assert (answer.json["data"]["count"], len(seen)) == (number, 3), seen
+    body = {"worker_id": "w", "results": _done(answer.json["data"]["tasks"])}
+    assert _count(api, "POST", "/api/tasks/batch/complete", json=body)[:2] == (200, 1)
+    # The same again looks why nothing was to be done: begin, look, attempts, commit.
+    assert _count(api, "POST", "/api/tasks/batch/complete", json=body)[1] <= 5
+
+
+def test_an_empty_batch_claim_is_one_statement_that_writes_nothing(api):
+    body = {"worker_id": "w", "types": ["work"], "max_tasks": 50}
+    status, number, seen = _count(api, "POST", "/api/tasks/batch/claim", json=body)
+    assert (status, number) == (200, 1), seen
+    assert seen[0].startswith("SELECT")
+    assert "FOR UPDATE" not in seen[0]
+
+
+@pytest.mark.parametrize(("number", "expected"), [(1, 3), (50, 4)])
+def test_an_exchange_is_one_statement_more_than_its_claim(api, number, expected):
+    for _ in range(2 * number):
+        _create(api)
+    body = {
+        "worker_id": "w",
+        "results": _done(_claim_batch(api, number)),
+        "claim": {"types": ["work"], "max_tasks": number},
+    }
+    with counted_statements(api.database) as seen:
+        answer = api.post("/api/tasks/batch/exchange", json=body)
+    assert (answer.status_code, answer.json["data"]["count"]) == (200, number)
+    assert len(seen) == expected, seen
+
+
+def test_a_batch_of_failures_is_six_statements(api):
+    for _ in range(50):
+        _create(api)
+    results = [{**one, "success": False, "error": "x"} for one in _done(_claim_batch(api, 50))]
+    body = {"worker_id": "w", "results": results}
+    # Begin, look, write the attempts down, change the tasks, commit.
+    status, number, seen = _count(api, "POST", "/api/tasks/batch/complete", json=body)
+    assert (status, number) == (200, 5), seen
+
+
 def test_a_read_and_a_list_are_one_statement(api):
     task = _create(api)
     assert _count(api, "GET", f"/api/tasks/{task['id']}")[:2] == (200, 1)

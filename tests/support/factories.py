@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from app.lifecycle import TaskStatus
 from app.policies import Policies
 from app.queue.claim import claim_task
+from app.queue.claim_batch import claim_tasks
 from app.queue.create import create_task
 from app.queue.new_task import NewTask
 from app.queue.register import register_type
+from app.queue.report_batch import Report, apply_reports
 from app.queue.take import ClaimOrder
 from app.storage.database import Database, Row
 
@@ -53,6 +56,16 @@ class Queue:
         task = self.claim(*type_ids, worker_id=worker_id, **options)
         assert task is not None
         return task
+
+    def claim_batch(self, *type_ids: int, max_tasks: int = 100, worker_id: str = "w1", **options: Any) -> list[Row]:
+        """Claim up to so many tasks of these types."""
+        order = ClaimOrder(worker_id=worker_id, **options)
+        return self.database.write(lambda tx: claim_tasks(tx, type_ids, order, max_tasks), atomic=False)
+
+    def report(self, *reports: Report, worker_id: str = "w1") -> list[Any]:
+        """Report on many tasks; the verdicts are the words of statuses and the codes of errors."""
+        verdicts = self.database.write(lambda tx: apply_reports(tx, worker_id, reports), atomic=False)
+        return [verdict.word if isinstance(verdict, TaskStatus) else verdict.code for verdict in verdicts]
 
     def do(self, verb: Any, *arguments: Any, **options: Any) -> Any:
         """Run a verb of the queue as a request would."""

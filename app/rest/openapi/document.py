@@ -2,12 +2,14 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from flask import Flask
 from marshmallow import Schema
+from marshmallow.fields import Nested
 
 from app.queue.keys import Scope
 from app.rest import fields
@@ -67,7 +69,7 @@ def build_document(app: Flask) -> dict[str, Any]:
             continue
         view = app.view_functions[rule.endpoint]
         if terms.body is not None:
-            rules.update(_rules_of(terms.body))
+            rules.update(dict(_rules_of(terms.body)))
         for kind in (*usual_errors(terms), *terms.errors):
             examples[kind.code] = {"value": example_problem(kind)}
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
@@ -81,6 +83,15 @@ def build_document(app: Flask) -> dict[str, Any]:
     for name, keywords in rules.items():
         document["components"]["schemas"][name].update(keywords)
     return document
+
+
+def _rules_of(schema: RequestSchema) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what holds between the fields of a request, and of the requests within it."""
+    yield type(schema).__name__, schema.rules
+    for field in schema.fields.values():
+        inner = getattr(field, "inner", field)
+        if isinstance(inner, Nested) and isinstance(inner.schema, RequestSchema):
+            yield from _rules_of(inner.schema)
 
 
 def _operation(view: Any, terms: Contract, rule: str) -> dict[str, Any]:
@@ -180,16 +191,6 @@ def _example_of_field(field: Any) -> Any:
     if inner is not None:
         return [example_of(inner.schema) if hasattr(inner, "schema") else _example_of_field(inner)]
     return None
-
-
-def _rules_of(schema: Schema) -> dict[str, dict[str, Any]]:
-    """Return what holds between the fields of a request, and of the requests within it, by the names of the schemas."""
-    found = {type(schema).__name__: schema.rules} if isinstance(schema, RequestSchema) else {}
-    for field in schema.fields.values():
-        inner = getattr(field, "inner", field)
-        if hasattr(inner, "schema"):
-            found.update(_rules_of(inner.schema))
-    return found
 
 
 def _class_of(schema: Any) -> type[Schema]:

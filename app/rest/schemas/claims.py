@@ -99,8 +99,11 @@ class ClaimRequest(RequestSchema):
     )
 
     @validates_schema(skip_on_field_errors=False, pass_original=True)
-    def _check_selectors(self, _data: dict[str, Any], given: dict[str, Any], **_: Any) -> None:
-        if not any(given.get(name) is not None for name in ("task_type_id", "type_pattern", "types")):
+    def _check_selectors(self, _data: dict[str, Any], given: Any, **_: Any) -> None:
+        # Within another request it may be no object, which is said already.
+        if isinstance(given, dict) and not any(
+            given.get(name) is not None for name in ("task_type_id", "type_pattern", "types")
+        ):
             raise ValidationError("task_type_id, type_pattern or types is required", "task_type_id")
 
 

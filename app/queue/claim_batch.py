@@ -1,0 +1,124 @@
+"""Claim a batch: which tasks a worker gets that asks for many; how they are taken is in take_batch.py."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+from sqlalchemy import bindparam, func, select
+
+from app.lifecycle import TaskStatus
+from app.queue.claim import IN_ORDER, OVERDUE_SLICE, TYPES_IN_ORDER, claim_task, claimable, columns_of, those_open
+from app.queue.expire import expire_waiting
+from app.queue.take import ClaimOrder, claim_tokens, find_own_claims, is_overdue
+from app.queue.take_batch import BY_PRIMARY_KEY, take_batch
+from app.queue.task_types import TaskType, find_types
+from app.storage.database import Row, Transaction
+from app.storage.models import tasks
+
+MAX_TASKS = 100
+# The parameters of all tasks of one answer, which are held in memory whole.
+MAX_CHARACTERS = 8 * 1024 * 1024
+_ROUNDS = 20
+
+_SEEN = claimable(
+    tasks.c.id, tasks.c.type_id, tasks.c.claim_rank, tasks.c.due_at, func.length(tasks.c.params).label("size")
+).limit(bindparam("number"))
+_FIRST = _SEEN.where(tasks.c.type_id == bindparam("type_id")).order_by(*IN_ORDER)
+_OTHERS = tasks.c.id.not_in(bindparam("passed_by", expanding=True))
+_NEXT = _FIRST.where(_OTHERS)
+_OF_TYPES = _SEEN.where(tasks.c.type_id.in_(bindparam("type_ids", expanding=True)))
+_TAKEN = (
+    select(tasks)
+    .with_hint(tasks, BY_PRIMARY_KEY, "mysql")
+    .where(
+        tasks.c.id.in_(bindparam("task_ids", expanding=True)),
+        tasks.c.status == int(TaskStatus.CLAIMED),
+        tasks.c.lease_token.in_(bindparam("tokens", expanding=True)),
+    )
+)
+
+
+def claim_tasks(tx: Transaction, type_ids: Sequence[int], order: ClaimOrder, max_tasks: int) -> list[Row]:
+    """Claim the first `max_tasks` tasks of these types, or as many as there are, and return their rows.
+
+    As `claim_task`, it waits for no other open transaction and misses no claimable task. Candidates are looked at
+    without locks and without what is heavy, taken by one guarded update for each type, and then read whole. Where
+    the parameters come to more than MAX_CHARACTERS, fewer tasks are claimed, but at least one.
+    """
+    if max_tasks == 1:
+        task = claim_task(tx, type_ids, order)
+        return [] if task is None else [task]
+    types = find_types(tx, type_ids)
+    if tx.is_rerun and (own := find_own_claims(tx, types, order)):
+        return own
+    open_types = those_open(tx, types, order)
+    tried_for = _take_first(tx, open_types, order, max_tasks) if open_types else []
+    if not tried_for:
+        return []
+    rows = tx.all(_TAKEN, {"task_ids": tried_for, "tokens": claim_tokens(tx, types, order)})
+    place = {task_id: number for number, task_id in enumerate(tried_for)}
+    rows.sort(key=lambda row: place[row["id"]])
+    return [{**row, "type": types[row["type_id"]].name} for row in rows]
+
+
+def _take_first(tx: Transaction, open_types: dict[int, TaskType], order: ClaimOrder, max_tasks: int) -> list[int]:
+    """Take up to so many tasks and return, in order, the ids among which they are: most often just theirs."""
+    tried_for: list[int] = []
+    passed_by: list[int] = []
+    wanted, looked_at, room = max_tasks, max_tasks, MAX_CHARACTERS
+    for _ in range(_ROUNDS):
+        seen = _look(tx, open_types, order, looked_at, passed_by)
+        overdue = [task["id"] for task in seen if is_overdue(tx, task)]
+        if overdue and expire_waiting(tx, overdue) < len(overdue):
+            passed_by += overdue
+        good = [task for task in seen if not is_overdue(tx, task)][:wanted]
+        fitting = _fitting(good, room, at_least=1 if wanted == max_tasks else 0)
+        room -= sum(task["size"] for task in fitting)
+        tried_for += [task["id"] for task in fitting]
+        for type_id in {task["type_id"]: None for task in fitting}:
+            task_ids = [task["id"] for task in fitting if task["type_id"] == type_id]
+            taken, has_more = take_batch(tx, open_types[type_id], order, task_ids)
+            wanted -= taken
+            if taken < len(task_ids):
+                passed_by += task_ids
+            if not has_more:
+                del open_types[type_id]
+        is_all = len(seen) < looked_at and len(overdue) + len(fitting) == len(seen)
+        if wanted == 0 or not open_types or len(fitting) < len(good) or is_all:
+            break
+        # What others hold, and what is overdue, may be many.
+        looked_at = OVERDUE_SLICE
+    return tried_for if wanted < max_tasks else []
+
+
+def _fitting(good: list[Row], room: int, *, at_least: int) -> list[Row]:
+    """Return the first of these, as many as fit into so many characters of parameters."""
+    fits = sum(total <= room for total in accumulate(task["size"] for task in good))
+    return good[: max(fits, at_least)]
+
+
+def _look(
+    tx: Transaction, types: dict[int, TaskType], order: ClaimOrder, number: int, passed_by: list[int]
+) -> list[Row]:
+    """Return the first claimable tasks of these types that were not passed by, without locks."""
+    if order.sort_by is not None:
+        statement = _OF_TYPES.where(_OTHERS).order_by(*columns_of(order))
+        return tx.all(statement, {"type_ids": list(types), "passed_by": passed_by, "number": number})
+    if len(types) == 1:
+        return _look_at_type(tx, next(iter(types)), number, passed_by)
+    first: list[Row] = []
+    for head in tx.all(TYPES_IN_ORDER, {"type_ids": list(types)}):
+        # All that this type and those behind it have comes later.
+        if len(first) == number and _place(first[-1]) < _place(head):
+            break
+        first += _look_at_type(tx, head["type_id"], number, passed_by)
+        first = sorted(first, key=_place)[:number]
+    return first
+
+
+def _look_at_type(tx: Transaction, type_id: int, number: int, passed_by: list[int]) -> list[Row]:
+    parameters = {"type_id": type_id, "number": number}
+    return tx.all(_NEXT, {**parameters, "passed_by": passed_by}) if passed_by else tx.all(_FIRST, parameters)
+
+
+def _place(task: Row) -> tuple[int, int]:
+    return task["claim_rank"], task["id"]

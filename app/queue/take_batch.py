@@ -1,0 +1,87 @@
+"""Take a batch: make many pending tasks of one type the worker's, by one guarded update."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, case, select, update
+
+from app.lifecycle import TaskStatus
+from app.queue.limits import Allowance, LimitReached, count_claims, lock_limits
+from app.queue.line import note_claims
+from app.queue.take import TAKEN, ClaimOrder, claim_values
+from app.queue.task_types import TaskType
+from app.storage.database import Row, Transaction
+from app.storage.dialects.base import WITHOUT_WAITING
+from app.storage.models import tasks
+
+# For a list of ids in a small table MariaDB would scan all of it, and lock what it scans.
+BY_PRIMARY_KEY = "FORCE INDEX (PRIMARY)"
+_PENDING = (
+    tasks.c.id.in_(bindparam("task_ids", expanding=True)),
+    tasks.c.status == int(TaskStatus.PENDING),
+)
+_TAKE = (
+    update(tasks)
+    .with_hint(BY_PRIMARY_KEY, dialect_name="mysql")
+    .where(*_PENDING)
+    .values(**{**TAKEN, "lease_token": case((tasks.c.has_followers, bindparam("followed")), else_=bindparam("token"))})
+    .execution_options(**{WITHOUT_WAITING: True})
+)
+_WAITING = select(tasks.c.id).with_hint(tasks, BY_PRIMARY_KEY, "mysql").where(*_PENDING)
+_FREE = _WAITING.with_for_update(skip_locked=True)
+# Where an update cannot but wait for a held row, it waits a second.
+_MAX_WAITS = 3
+
+
+def take_batch(tx: Transaction, task_type: TaskType, order: ClaimOrder, task_ids: Sequence[int]) -> tuple[int, bool]:
+    """Take those of these tasks that are still claimable, are held by nobody and fit the limits, first ones first.
+
+    Returns how many were taken, all with the tokens of this claim, and whether more of the type may be claimed.
+    """
+    claim = {
+        **claim_values(tx, task_type, order, has_followers=False),
+        "followed": claim_values(tx, task_type, order, has_followers=True)["token"],
+    }
+    if not task_type.needs_transaction and (tx.misses_locked_rows or not tx.skips_locked_rows):
+        taken = tx.changes(_TAKE, {**claim, "task_ids": task_ids})
+        # Some: the others are gone. None: they are gone too, or one of them is held and the update gave up.
+        if taken > 0:
+            return taken, True
+    try:
+        return _take_in_transaction(tx, task_type, claim, task_ids)
+    except LimitReached:
+        return 0, False
+
+
+def _take_in_transaction(tx: Transaction, task_type: TaskType, claim: Row, task_ids: Sequence[int]) -> tuple[int, bool]:
+    wanted = len(task_ids)
+    with tx.atomic():
+        allowed = lock_limits(tx, task_type, wanted) if task_type.is_limited else Allowance(wanted, [])
+        taken = _take_free(tx, claim, task_ids, allowed.number)
+        if taken:
+            count_claims(tx, task_type, allowed.recent, len(taken))
+            if task_type.counts_claims_per_key:
+                note_claims(tx, taken)
+    return len(taken), len(taken) < allowed.number or allowed.number == wanted
+
+
+def _take_free(tx: Transaction, claim: Row, task_ids: Sequence[int], number: int) -> list[int]:
+    """Take the first `number` of those that nobody holds, and return which these were."""
+    if tx.skips_locked_rows:
+        free = {row["id"] for row in tx.all(_FREE, {"task_ids": task_ids})}
+        first = [task_id for task_id in task_ids if task_id in free][:number]
+        if first:
+            tx.execute(_TAKE, {**claim, "task_ids": first})
+        return first
+    # One held row fails the whole update, so the others are taken one by one.
+    taken: list[int] = []
+    waits = 0
+    still_there = {row["id"] for row in tx.all(_WAITING, {"task_ids": task_ids})}
+    for task_id in task_ids:
+        if len(taken) == number or waits == _MAX_WAITS:
+            break
+        if task_id in still_there:
+            if tx.changes(_TAKE, {**claim, "task_ids": [task_id]}):
+                taken.append(task_id)
+            elif not tx.misses_locked_rows:
+                waits += 1
+    return taken

@@ -1,0 +1,254 @@
+"""Claim a batch: as many as are asked for, each under the terms of a claim."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import event
+
+from app.lifecycle import FailureReason, TaskStatus
+from app.queue.cancel import cancel_task
+from app.queue.claim_batch import MAX_CHARACTERS
+from app.queue.complete import complete_task
+from app.queue.due import do_what_is_due
+from app.queue.leases import read_token
+from app.queue.tasks import list_tasks, read_task
+from tests.support.factories import Queue
+from tests.support.faults import lose_the_answer
+from tests.support.statements import counted_statements
+
+ORDERS = [pytest.param({}, id="default order"), pytest.param({"sort_by": "id"}, id="own order")]
+
+
+def _ids(tasks):
+    return [task["id"] for task in tasks]
+
+
+@pytest.mark.parametrize("max_tasks", [1, 2, 3, 5, 6, 100])
+def test_a_batch_is_the_first_tasks_in_the_order_of_claims(queue, max_tasks):
+    kind = queue.register()
+    made = [queue.create(priority=priority)["id"] for priority in (0, 5, 0, 5, -1)]
+    in_order = [made[number] for number in (1, 3, 0, 2, 4)]
+    assert _ids(queue.claim_batch(kind, max_tasks=max_tasks)) == in_order[:max_tasks]
+    assert _ids(queue.claim_batch(kind)) == in_order[max_tasks:]
+    assert queue.claim_batch(kind) == []
+
+
+@pytest.mark.parametrize("max_tasks", [1, 3])
+def test_what_a_batch_answers_is_what_the_table_holds(queue, clock, max_tasks):
+    kind = queue.register(lease_seconds=60, attempt_timeout_seconds=30)
+    for _ in range(3):
+        queue.create()
+    clock.advance(seconds=5)
+    batch = queue.claim_batch(kind, max_tasks=max_tasks, worker_id="ann")
+    assert len(batch) == max_tasks
+    for task in batch:
+        assert task == queue.do(read_task, task["id"])
+        assert (task["status"], task["attempts"], task["claimed_by"]) == (TaskStatus.CLAIMED, 1, "ann")
+        assert task["due_at"] == task["attempt_ends_at"] == clock.instant + timedelta(seconds=30)
+        assert task["first_claimed_at"] == clock.instant
+        assert read_token(task["lease_token"]).type_id == kind
+    assert len({task["lease_token"] for task in batch}) == 1
+
+
+def test_a_batch_of_several_types_is_the_first_tasks_of_all(queue):
+    kinds = [queue.register(name) for name in ("a", "b", "c", "none")]
+    made = [queue.create("abc"[number % 3], priority=number % 4)["id"] for number in range(24)]
+    in_order = sorted(made, key=lambda task_id: (-(made.index(task_id) % 4), task_id))
+    batch = queue.claim_batch(*kinds, max_tasks=10)
+    assert _ids(batch) == in_order[:10]
+    assert {task["type"] for task in batch} == {"a", "b", "c"}
+    assert {task["type_id"]: read_token(task["lease_token"]).type_id for task in batch} == {k: k for k in kinds[:3]}
+    assert _ids(queue.claim_batch(*kinds)) == in_order[10:]
+
+
+def test_types_whose_tasks_come_too_late_for_the_batch_are_not_looked_at(queue):
+    kinds = [queue.register(f"type {number}") for number in range(20)]
+    for number in range(20):
+        for _ in range(2):
+            queue.create(f"type {number}")
+    queue.claim(*kinds)
+    with counted_statements(queue.database) as seen:
+        assert len(queue.claim_batch(*kinds, max_tasks=3)) == 3
+    # The types in order, the first tasks of two of them, an update for each, and the tasks.
+    assert len(seen) == 6, seen
+
+
+@pytest.mark.parametrize(("sort_by", "descending"), [("id", True), ("created_at", False), ("priority", True)])
+def test_a_batch_obeys_the_callers_own_order(queue, clock, sort_by, descending):
+    kinds = [queue.register(name) for name in ("a", "b")]
+    made = []
+    for number in range(6):
+        made.append(queue.create("ab"[number % 2], priority=number)["id"])
+        clock.advance(seconds=1)
+    expected = made[::-1] if descending else made
+    assert _ids(queue.claim_batch(*kinds, max_tasks=4, sort_by=sort_by, descending=descending)) == expected[:4]
+    assert _ids(queue.claim_batch(*kinds, max_tasks=4, sort_by=sort_by, descending=descending)) == expected[4:]
+
+
+def test_a_paused_type_gives_nothing_and_the_others_do(queue):
+    kinds = [queue.register(name) for name in ("a", "b")]
+    for name in "abab":
+        queue.create(name)
+    queue.register("a", is_paused=True)
+    assert [task["type"] for task in queue.claim_batch(*kinds)] == ["b", "b"]
+    assert queue.claim_batch(kinds[0]) == []
+
+
+@pytest.mark.parametrize("terms", ORDERS)
+@pytest.mark.parametrize("max_tasks", [2, 50])
+def test_overdue_tasks_are_given_up_on_the_way_to_the_good_ones(queue, clock, terms, max_tasks):
+    kind = queue.register(expires_after_seconds=10)
+    late = [queue.create() for _ in range(60)]
+    clock.advance(seconds=10)
+    fresh = [queue.create()["id"] for _ in range(3)]
+    assert _ids(queue.claim_batch(kind, max_tasks=max_tasks, **terms)) == fresh[:max_tasks]
+    dead = queue.do(read_task, late[-1]["id"])
+    assert (dead["status"], dead["failure_reason"]) == (TaskStatus.FAILED, FailureReason.DEADLINE_PASSED)
+
+
+def test_nothing_but_overdue_tasks_is_nothing(queue, clock):
+    kind = queue.register(expires_after_seconds=10)
+    for _ in range(5):
+        queue.create()
+    clock.advance(seconds=10)
+    assert queue.claim_batch(kind) == []
+    assert {task["status"] for task in queue.do(list_tasks, limit=10)} == {TaskStatus.FAILED}
+
+
+@pytest.mark.parametrize("terms", ORDERS)
+def test_no_more_tasks_than_the_limit_are_claimed_at_once(queue, terms):
+    kind = queue.register(max_concurrency=5)
+    made = [queue.create()["id"] for _ in range(9)]
+    batch = queue.claim_batch(kind, max_tasks=3, **terms)
+    assert _ids(batch) == made[:3]
+    assert _ids(queue.claim_batch(kind, **terms)) == made[3:5]
+    assert queue.claim_batch(kind, **terms) == []
+    assert queue.claim(kind) is None
+    token = batch[0]["lease_token"]
+    queue.do(complete_task, made[0], worker_id="w1", lease_token=token, result=None)
+    assert _ids(queue.claim_batch(kind, **terms)) == made[5:6]
+
+
+def test_no_more_claims_than_the_rate_are_given_in_any_window(queue, clock):
+    kind = queue.register(rate_limit="5/10")
+    for _ in range(20):
+        queue.create()
+    got = []
+    for second in range(25):
+        got += [second] * len(queue.claim_batch(kind, max_tasks=3))
+        clock.advance(seconds=1)
+    assert got == [0, 0, 0, 1, 1, 10, 10, 10, 11, 11, 20, 20, 20, 21, 21]
+
+
+def test_a_claim_of_one_counts_the_batches_before_it(queue):
+    kind = queue.register(rate_limit="3/10")
+    for _ in range(5):
+        queue.create()
+    assert len(queue.claim_batch(kind, max_tasks=2)) == 2
+    assert queue.claim(kind) is not None
+    assert queue.claim(kind) is None
+
+
+def test_a_type_at_its_limit_leaves_its_share_to_the_others(queue):
+    limited, free = queue.register("limited", max_concurrency=2), queue.register("free")
+    for _ in range(10):
+        queue.create("limited", priority=9)
+    for _ in range(10):
+        queue.create("free")
+    batch = queue.claim_batch(limited, free, max_tasks=8)
+    assert [task["type"] for task in batch] == ["limited"] * 2 + ["free"] * 6
+
+
+def test_a_limit_that_is_reached_ends_the_batch_at_once(queue):
+    kind = queue.register(max_concurrency=3, rate_limit="100/60")
+    for _ in range(10):
+        queue.create()
+    queue.must_claim(kind)
+    with counted_statements(queue.database) as seen:
+        assert len(queue.claim_batch(kind, max_tasks=5)) == 2
+    assert len(seen) <= 9, seen
+
+
+def test_a_batch_ends_early_where_the_parameters_are_large(queue):
+    kind = queue.register()
+    size = MAX_CHARACTERS // 3
+    made = [queue.create(params={"n": number, "text": "x" * size})["id"] for number in range(4)]
+    assert _ids(queue.claim_batch(kind)) == made[:2]
+    assert _ids(queue.claim_batch(kind)) == made[2:]
+
+
+def test_one_task_larger_than_a_batch_may_be_is_claimed_all_the_same(queue):
+    kind = queue.register()
+    queue.create(params={"text": "x" * MAX_CHARACTERS})
+    queue.create(params={"text": "y" * MAX_CHARACTERS})
+    assert len(queue.claim_batch(kind)) == 1
+    assert len(queue.claim_batch(kind)) == 1
+
+
+def test_a_claim_again_after_a_failure_counts_the_attempt_and_keeps_its_first_begin(queue, clock):
+    kind = queue.register(lease_seconds=10)
+    queue.create()
+    queue.create()
+    first = queue.claim_batch(kind)
+    clock.advance(seconds=10)
+    queue.do(do_what_is_due)
+    second = queue.claim_batch(kind, worker_id="w2")
+    assert [task["attempts"] for task in second] == [2, 2]
+    assert [task["first_claimed_at"] for task in second] == [first[0]["claimed_at"]] * 2
+
+
+@pytest.mark.parametrize("types", [1, 2])
+@pytest.mark.parametrize("part", ["UPDATE tasks", "lease_token IN"])
+@pytest.mark.parametrize("database_kind", ["mariadb"])
+def test_a_batch_whose_answer_was_lost_is_claimed_once(queue, types, part):
+    kinds = [queue.register(name) for name in ("a", "b")[:types]]
+    made = [queue.create("ab"[number % types])["id"] for number in range(6)]
+    lost = lose_the_answer(queue.database, part)
+    batch = queue.claim_batch(*kinds, max_tasks=4)
+    assert lost
+    # What the lost answer told of is found again; what had not been taken by then is left to others.
+    assert len(batch) == (4 if types == 1 or part != "UPDATE tasks" else 2)
+    assert {task["attempts"] for task in batch} == {1}
+    rest = queue.claim_batch(*kinds, worker_id="w2")
+    assert sorted(_ids(batch) + _ids(rest)) == made
+
+
+@pytest.mark.parametrize("database_kind", ["mariadb"])
+def test_a_batch_under_a_limit_whose_commit_was_not_answered_is_claimed_once(queue):
+    kind = queue.register(max_concurrency=3, rate_limit="5/60")
+    made = [queue.create()["id"] for _ in range(6)]
+    lost = lose_the_answer(queue.database, "COMMIT")
+    assert _ids(queue.claim_batch(kind)) == made[:3]
+    assert lost
+    assert queue.claim_batch(kind) == []
+
+
+def test_what_was_cancelled_after_it_was_taken_is_not_handed_out(queue, open_database):
+    kind = queue.register()
+    made = [queue.create()["id"] for _ in range(3)]
+    other = Queue(open_database())
+    cancelled = []
+
+    def cancel_one(_connection, _cursor, statement, *_rest):
+        if "UPDATE tasks" in statement and not cancelled:
+            cancelled.append(made[1])
+            other.do(cancel_task, made[1])
+
+    event.listen(queue.database.engine, "after_cursor_execute", cancel_one)
+    assert _ids(queue.claim_batch(kind)) == [made[0], made[2]]
+
+
+def test_a_batch_that_others_have_half_taken_goes_on_to_the_next_tasks(queue, open_database):
+    kind = queue.register()
+    made = [queue.create()["id"] for _ in range(8)]
+    other = Queue(open_database())
+    taken = []
+
+    def take_first(_connection, _cursor, statement, *_rest):
+        if "UPDATE tasks" in statement and not taken:
+            taken.append("soon")
+            taken[:] = _ids(other.claim_batch(kind, max_tasks=2, worker_id="w2"))
+
+    event.listen(queue.database.engine, "before_cursor_execute", take_first)
+    assert _ids(queue.claim_batch(kind, max_tasks=4)) == made[2:6]
+    assert taken == made[:2]
