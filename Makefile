@@ -37,6 +37,7 @@ bench: ## Measure what the figures in docs/ say, on private databases (takes som
 	@.venv/bin/python -m bench.claim_latency
 	@.venv/bin/python -m bench.round_trip
 	@.venv/bin/python -m bench.operations
+	@.venv/bin/python -m bench.batches
 
 clean: ## Remove the virtual environment and all caches; the database in instance/ stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache .schemathesis
