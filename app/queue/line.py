@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, false, func, insert, select, update
 
+from app.errors import TryAgain
 from app.lifecycle import TaskStatus
 from app.policies import Policies, parse_rate
 from app.queue.alarms import pending_alarm
@@ -26,6 +27,7 @@ from app.storage.models import concurrency_keys, line_places, tasks
 SLICE = 500
 # As many as one batch may bring.
 _SLICE_OF_MANY = 1000
+_MAX_TRIES = 10
 _MICROSECOND = timedelta(microseconds=1)
 
 _of_keys = line_places.c.key_id.in_(bindparam("key_ids", expanding=True))
@@ -51,6 +53,11 @@ _SET_ALARM = (
     .where(concurrency_keys.c.id.in_(bindparam("key_ids", expanding=True)))
     .values(due_at=bindparam("alarm", type_=Instant))
 )
+_WITHOUT_PLACES = select(concurrency_keys).where(
+    concurrency_keys.c.id.in_(bindparam("key_ids", expanding=True)),
+    ~select(line_places.c.task_id).where(line_places.c.key_id == concurrency_keys.c.id).exists(),
+)
+_FORGET = delete(concurrency_keys).where(concurrency_keys.c.id.in_(bindparam("key_ids", expanding=True)))
 _RECHECK = (
     update(concurrency_keys)
     .where(concurrency_keys.c.type_id == bindparam("of_type"))
@@ -135,18 +142,27 @@ def join_line(tx: Transaction, blocked: Iterable[Row]) -> None:
         assert key is not None
         by_type[task["type_id"]][key].append(task)
     places = []
-    for type_id, by_key in by_type.items():
-        ids = _find_keys(tx, type_id, list(by_key))
+    for type_id, by_key in sorted(by_type.items()):
+        ids = _hold_keys(tx, type_id, list(by_key))
         places += [
             {"task_id": task["id"], "key_id": ids[key], "is_admitted": False, "claim_rank": task["claim_rank"]}
             for key, of_key in by_key.items()
             for task in of_key
         ]
     key_ids = sorted({place["key_id"] for place in places})
-    tx.all(_LOCK_KEYS, {"key_ids": key_ids})
     tx.execute(_LEAVE, {"task_ids": [place["task_id"] for place in places]})
     tx.execute(_JOIN, places)
     admit(tx, key_ids)
+
+
+def _hold_keys(tx: Transaction, type_id: int, names: list[str]) -> dict[str, int]:
+    """Hold the rows of these keys, which are made if they are missing, and return their ids."""
+    for _try in range(_MAX_TRIES):
+        ids = _find_keys(tx, type_id, names)
+        # One that has just become idle may be gone.
+        if len(tx.all(_LOCK_KEYS, {"key_ids": sorted(ids.values())})) == len(names):
+            return ids
+    raise TryAgain(retry_after_seconds=1)
 
 
 def _find_keys(tx: Transaction, type_id: int, names: list[str]) -> dict[str, int]:
@@ -165,8 +181,11 @@ def leave_line(tx: Transaction, task_ids: list[int]) -> None:
     """Take these tasks, finished or waiting for another time, out of the lines of their keys, and admit the next."""
     places = tx.all(_PLACES, {"task_ids": task_ids})
     if places:
+        key_ids = sorted({place["key_id"] for place in places})
+        tx.all(_LOCK_KEYS, {"key_ids": key_ids})
         tx.execute(_LEAVE, {"task_ids": task_ids})
-        admit(tx, sorted({place["key_id"] for place in places}))
+        admit(tx, key_ids)
+        _forget_idle(tx, key_ids)
 
 
 def note_claims(tx: Transaction, task_ids: list[int]) -> None:
@@ -203,6 +222,7 @@ def admit_due(tx: Transaction) -> int:
     for key_id in key_ids:
         with tx.atomic():
             admit(tx, [key_id])
+            _forget_idle(tx, [key_id])
     return len(key_ids)
 
 
@@ -238,6 +258,20 @@ def admit(tx: Transaction, key_ids: list[int]) -> None:
             alarms[due_at].append(key_id)
     for alarm, of_alarm in alarms.items():
         tx.execute(_SET_ALARM, {"key_ids": of_alarm, "alarm": alarm})
+
+
+def _forget_idle(tx: Transaction, key_ids: list[int]) -> None:
+    """Remove those of these keys, which the transaction holds, of which there is nothing left to know."""
+    idle = []
+    for key in tx.all(_WITHOUT_PLACES, {"key_ids": key_ids}):
+        policies = find_type_by_id(tx, key["type_id"]).policies
+        counted_until = _frees_at(policies, _recent_claims(tx, policies, key))
+        if counted_until is None:
+            idle.append(key["id"])
+        else:
+            tx.execute(_SET_ALARM, {"key_ids": [key["id"]], "alarm": counted_until})
+    if idle:
+        tx.execute(_FORGET, {"key_ids": idle})
 
 
 def _rooms(tx: Transaction, keys: dict[int, Row], types: dict[int, TaskType]) -> dict[int, int]:

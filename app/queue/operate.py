@@ -11,9 +11,10 @@ from sqlalchemy.exc import DBAPIError
 from app.errors import QueueError
 from app.lifecycle import WAITING, TaskStatus
 from app.queue.finish import FINISH, finish_parameters
-from app.queue.operations import CANCEL, COMPLETED, FAILED, PURGE, REQUEUE, RUNNING, ground_of
+from app.queue.operations import CANCEL, COMPLETED, FAILED, PURGE, REQUEUE, RERANK, RUNNING, ground_of
 from app.queue.remove import remove_tasks
 from app.queue.requeue import BY_ID, COLUMNS, requeue_tasks
+from app.queue.rerank import rerank_tasks
 from app.queue.task_types import find_type_by_id
 from app.queue.walk import SLICE, Ground, Place, walk_on
 from app.storage.columns import Instant
@@ -177,8 +178,14 @@ def _cancel(tx: Transaction, operation: Row, rows: list[Row]) -> list[int]:
     return [row["id"] for row in rows]
 
 
+def _rerank(tx: Transaction, operation: Row, rows: list[Row]) -> list[int]:
+    rerank_tasks(tx, rows)
+    return [row["id"] for row in rows]
+
+
 _VERBS: dict[str, Callable[[Transaction, Row, list[Row]], list[int]]] = {
     REQUEUE: _requeue,
     PURGE: _purge,
     CANCEL: _cancel,
+    RERANK: _rerank,
 }

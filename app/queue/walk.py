@@ -56,6 +56,8 @@ class Ground:
     up_to_id: int
     # For what has ended: the latest end.
     last_end: datetime | None = None
+    # A task that is passed by unseen does no harm.
+    is_walked_once: bool = False
 
     @property
     def is_direct(self) -> bool:
@@ -66,7 +68,7 @@ class Ground:
     @property
     def may_miss(self) -> bool:
         """Whether a task may be passed by unseen, because it moves to another status or rank meanwhile."""
-        return not self.is_direct and self.last_end is None
+        return not (self.is_direct or self.is_walked_once) and self.last_end is None
 
     @property
     def last_rank(self) -> int:

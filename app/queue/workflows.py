@@ -48,12 +48,6 @@ _NAMES = (
     .where(dependencies.c.task_id.in_(bindparam("task_ids", expanding=True)))
     .order_by(dependencies.c.task_id, dependencies.c.depends_on_id)
 )
-_EMPTY = (
-    select(workflows.c.id)
-    .where(~select(workflow_tasks.c.task_id).where(workflow_tasks.c.workflow_id == workflows.c.id).exists())
-    .order_by(workflows.c.id)
-    .limit(_CHUNK)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +225,3 @@ def list_workflows(tx: Transaction, *, below_id: int | None, limit: int) -> list
     """Return workflows, newest first; `below_id` continues a listing."""
     statement = _LIST if below_id is None else _LIST.where(workflows.c.id < below_id)
     return tx.all(statement, {"number": limit})
-
-
-def remove_empty_workflows(tx: Transaction) -> int:
-    """Remove workflows all of whose tasks have been removed; return how many."""
-    ids = [row["id"] for row in tx.all(_EMPTY)]
-    return tx.changes(workflows.delete().where(workflows.c.id.in_(ids))) if ids else 0

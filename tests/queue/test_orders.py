@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 from app.queue.complete import complete_task
+from app.queue.operate import run_operations
+from app.queue.operations import list_operations
 
 
 def test_the_earliest_deadline_is_claimed_first_where_the_type_says_so(queue, clock):
@@ -46,3 +48,30 @@ def test_without_aging_it_does(queue, clock):
         clock.advance(seconds=60)
         claimed.append(queue.must_claim(kind)["id"])
     assert low["id"] not in claimed
+
+
+def test_a_changed_order_is_followed_by_what_waits_already(queue, clock):
+    kind = queue.register()
+    made = {}
+    for name, seconds in (("none", None), ("late", 300), ("early", 100)):
+        deadline_at = None if seconds is None else clock.instant + timedelta(seconds=seconds)
+        made[queue.create(deadline_at=deadline_at)["id"]] = name
+    in_line = [queue.create(concurrency_key="a", deadline_at=clock.instant + timedelta(seconds=50))["id"]]
+    queue.register(claim_order="deadline")
+    while queue.do(run_operations):
+        pass
+    assert [made.get(queue.must_claim(kind)["id"], "line") for _ in range(4)] == ["line", "early", "late", "none"]
+    queue.register(claim_order="priority", priority_aging_seconds=60)
+    (rerank, _) = queue.do(list_operations, limit=5, below_id=None, status=None)
+    assert rerank["kind"] == "rerank_tasks"
+    while queue.do(run_operations):
+        pass
+    (rerank, _) = queue.do(list_operations, limit=5, below_id=None, status=None)
+    assert (rerank["status"], rerank["changed"] >= 4) == ("completed", True)
+    assert in_line
+
+
+def test_the_same_policies_again_rank_nothing_anew(queue):
+    queue.register(priority_aging_seconds=60)
+    queue.register(priority_aging_seconds=60)
+    assert queue.do(list_operations, limit=5, below_id=None, status=None) == []

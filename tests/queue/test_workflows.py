@@ -15,7 +15,6 @@ from app.queue.workflows import (
     create_workflow,
     list_members,
     read_workflow,
-    remove_empty_workflows,
     state_of,
 )
 from app.storage.models import workflow_tasks
@@ -153,13 +152,11 @@ def test_its_tasks_are_shown_in_pages_with_their_names(queue):
 def test_a_workflow_goes_with_the_last_of_its_tasks(queue, clock):
     kind = queue.register(retention_seconds=10)
     workflow, _ = create(queue, node("a"), node("b", "a"))
-    assert queue.do(remove_empty_workflows) == 0
     while (task := queue.claim(kind)) is not None:
         complete(queue, task)
     for _ in range(2):
         clock.advance(seconds=100)
         do_all_that_is_due(queue)
-    assert queue.do(remove_empty_workflows) == 1
     assert queue.do(lambda tx: tx.all(workflow_tasks.select())) == []
     with pytest.raises(WorkflowNotFound):
         queue.do(read_workflow, workflow["id"])
