@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, exists, func, select
 
+from app.queue.labels import tag_label
 from app.queue.patterns import exactly
 from app.queue.task_types import find_type_ids, name_types
 from app.storage.database import Row, Transaction
@@ -63,16 +64,11 @@ class TaskFilter:
             "created_from": lambda instant: tasks.c.created_at >= instant,
             "created_before": lambda instant: tasks.c.created_at < instant,
             "worker_id": lambda worker: _has(attempts, attempts.c.worker_id == worker),
-            "tag": lambda tag: _has(task_labels, task_labels.c.label == label_of(tag)),
+            "tag": lambda tag: _has(task_labels, task_labels.c.label == tag_label(tag)),
             "workflow_id": lambda workflow_id: _has(workflow_tasks, workflow_tasks.c.workflow_id == workflow_id),
             "ids": tasks.c.id.in_,
         }
         return [make(value) for name, make in wanted.items() if (value := getattr(self, name)) is not None]
-
-
-def label_of(tag: str) -> str:
-    """Return the label by which tasks with this tag are found."""
-    return f"tag:{tag}"
 
 
 def _has(table: Any, condition: ColumnElement[bool]) -> ColumnElement[bool]:

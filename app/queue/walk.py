@@ -5,7 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, bindparam, func, select
 
-from app.queue.filters import TaskFilter, label_of
+from app.queue.filters import TaskFilter
+from app.queue.labels import tag_label
 from app.queue.ranks import end_rank
 from app.storage.database import Row, Transaction
 from app.storage.models import task_labels, tasks, workflow_tasks
@@ -103,7 +104,7 @@ def walk_on(tx: Transaction, ground: Ground, place: Place) -> tuple[list[int], P
     elif which.workflow_id is not None:
         ids = _ids_of(tx, _OF_WORKFLOW, which.workflow_id, below)
     elif which.tag is not None:
-        ids = _ids_of(tx, _OF_LABEL, label_of(which.tag), below)
+        ids = _ids_of(tx, _OF_LABEL, tag_label(which.tag), below)
     else:
         return _walk_index(tx, ground, place)
     return ids, Place(task_id=ids[-1]) if len(ids) == SLICE else None
@@ -127,7 +128,7 @@ def count_ground(tx: Transaction, ground: Ground) -> int | None:
     if which.workflow_id is not None:
         statement = select(workflow_tasks.c.task_id).where(workflow_tasks.c.workflow_id == which.workflow_id)
     elif which.tag is not None:
-        statement = select(task_labels.c.task_id).where(task_labels.c.label == label_of(which.tag))
+        statement = select(task_labels.c.task_id).where(task_labels.c.label == tag_label(which.tag))
     counted = tx.one(select(func.count().label("number")).select_from(statement.limit(_MAX_COUNTED + 1).subquery()))
     number = 0 if counted is None else int(counted["number"])
     return number if number <= _MAX_COUNTED else None
