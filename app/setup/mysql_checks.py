@@ -29,12 +29,13 @@ _RIGHTS = text(
 
 
 def check_server(connection: Connection, settings: Settings) -> Iterator[Check]:
-    """Yield the checks of version, rights, character set, engine, time and packet size."""
+    """Yield the checks of version, rights, character set, engine, time, packet size and binary log."""
     yield _check_version(connection)
     yield _check_ddl(connection)
     yield from _check_tables(connection)
     yield from _check_time(connection)
     yield _check_packet(connection, settings)
+    yield _check_log_format(connection)
 
 
 def _check_version(connection: Connection) -> Check:
@@ -114,3 +115,14 @@ def _check_packet(connection: Connection, settings: Settings) -> Check:
         return Check("ok", name, found)
     advice = f"raise it to {needed:,}, or lower TASKMANAGER_MAX_BODY_BYTES to less than half of it"
     return Check("error" if packet < settings.max_body_bytes else "warning", name, found, advice)
+
+
+def _check_log_format(connection: Connection) -> Check:
+    name = "binary log"
+    is_on, kind = connection.exec_driver_sql("SELECT @@log_bin, @@session.binlog_format").one()
+    if not is_on:
+        return Check("ok", name, "off")
+    if str(kind).upper() != "STATEMENT":
+        return Check("ok", name, f"in the format {kind}")
+    found = "in the format STATEMENT, with which the server refuses writes of READ COMMITTED sessions"
+    return Check("error", name, found, "ask the host to set binlog_format to MIXED or ROW")
