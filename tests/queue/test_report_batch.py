@@ -125,7 +125,7 @@ def test_each_kind_of_report_in_one_request_gets_its_own_verdict(queue, clock):
         "scheduled",
         "lease_lost",
         "failed",
-        "task_not_claimed",
+        "task_cancelled",
         "completed",
         "invalid_result",
         "task_not_found",
