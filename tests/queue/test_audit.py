@@ -7,7 +7,7 @@ import pytest
 from app.errors import LastAdminKey
 from app.queue.audit import SLICE, Actor, list_audit, remove_old_audit, write_audit
 from app.queue.keys import change_key, create_key, list_keys, revoke_key
-from app.queue.task_types import change_type
+from app.queue.register import change_type
 
 ANN = Actor(7, "ann")
 
