@@ -14,7 +14,7 @@ from app.queue.explanation import (
     Explanation,
 )
 from app.queue.leases import RELEASED
-from app.queue.task_types import find_type_by_id
+from app.queue.task_types import read_type_by_id
 from app.queue.tasks import read_task
 from app.queue.wording import at, quoted, when
 from app.storage.database import Row, Transaction
@@ -36,9 +36,9 @@ def explain_task(tx: Transaction, task_id: int) -> tuple[Row, Explanation]:
     task = read_task(tx, task_id)
     status = TaskStatus(task["status"])
     if status == TaskStatus.PENDING:
-        return task, explain_pending(tx, find_type_by_id(tx, task["type_id"]), task)
+        return task, explain_pending(tx, read_type_by_id(tx, task["type_id"]), task)
     if status == TaskStatus.BLOCKED:
-        return task, explain_blocked(tx, find_type_by_id(tx, task["type_id"]), task)
+        return task, explain_blocked(tx, read_type_by_id(tx, task["type_id"]), task)
     if status == TaskStatus.SCHEDULED:
         return task, _explain_scheduled(tx, task)
     if status == TaskStatus.CLAIMED:

@@ -26,8 +26,10 @@ _DETAILS = tuple(
     )
     for table in (task_logs, attempts)
 )
-_WORKFLOWS = select(workflow_tasks.c.workflow_id.distinct().label("workflow_id")).where(
-    workflow_tasks.c.task_id.in_(bindparam("task_ids", expanding=True))
+_WORKFLOWS = (
+    select(workflow_tasks.c.workflow_id)
+    .where(workflow_tasks.c.task_id.in_(bindparam("task_ids", expanding=True)))
+    .distinct()
 )
 _of_workflows = workflows.c.id.in_(bindparam("workflow_ids", expanding=True))
 _LOCK_WORKFLOWS = select(workflows.c.id).where(_of_workflows).order_by(workflows.c.id).with_for_update()

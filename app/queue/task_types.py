@@ -96,6 +96,14 @@ def find_type_by_id(tx: Transaction, type_id: int) -> TaskType:
     return found
 
 
+def read_type_by_id(tx: Transaction, type_id: int) -> TaskType:
+    """Return the task type with this id as it is stored now; raises TaskTypeNotFound."""
+    found = _load(tx.one(_BY_ID, {"type_id": type_id}))
+    if found is None:
+        raise TaskTypeNotFound
+    return found
+
+
 def get_type(tx: Transaction, type_id: int) -> TaskType | None:
     """Return the task type with this id, as `find_type_by_id`, or None."""
     return tx.cache.get(("type", type_id), lambda: _load(tx.one(_BY_ID, {"type_id": type_id})))

@@ -56,10 +56,15 @@ def list_tasks(
     statement = labelled.order_by(task_id.desc()).limit(limit).offset(offset)
     if below_id is not None:
         statement = statement.where(task_id < below_id)
+    # SQLite would begin with the index of claims, and sort what it finds: a sum is in no index.
+    is_direct = bool(labels) or workflow_id is not None
+    status_column, type_column = (
+        (tasks.c.status + 0, tasks.c.type_id + 0) if is_direct else (tasks.c.status, tasks.c.type_id)
+    )
     if statuses is not None:
-        statement = statement.where(tasks.c.status.in_([int(status) for status in statuses]))
+        statement = statement.where(status_column.in_([int(status) for status in statuses]))
     if type_name is not None:
-        statement = statement.where(tasks.c.type_id.in_(find_type_ids(tx, exactly(type_name))))
+        statement = statement.where(type_column.in_(find_type_ids(tx, exactly(type_name))))
     if worker_id is not None:
         statement = statement.where(tasks.c.claimed_by == worker_id)
     if created_from is not None:

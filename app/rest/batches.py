@@ -8,6 +8,7 @@ from app.errors import QueueError, TaskTypeNotFound
 from app.lifecycle import TaskStatus
 from app.queue.keys import Scope
 from app.queue.report_batch import Report, Verdict, apply_reports
+from app.queue.signals import find_signals
 from app.queue.take import ClaimOrder
 from app.rest.claiming import Claimed, claim_now, claim_what_is_due, note_claim, read_order, wanted_types
 from app.rest.claiming import claim as claim_next
@@ -16,7 +17,7 @@ from app.rest.contract import Answer, contract
 from app.rest.problems import show_refusal
 from app.rest.representations import show_claimed
 from app.rest.schemas import batches as schemas
-from app.storage.database import Row, Transaction
+from app.storage.database import Transaction
 from app.web.current import database
 
 blueprint = Blueprint("batches", __name__, url_prefix="/tasks/batch")
@@ -42,7 +43,7 @@ def claim(body: dict[str, Any]) -> Answer:
     order = read_order(body["worker_id"], body)
     claimed = claim_now(body, order, body["max_tasks"])
     message = _CLAIMED if claimed.tasks else _NONE
-    return Answer(_show(claimed.tasks), message, headers=_retry_after(body, order, claimed))
+    return Answer(_show(claimed, order.worker_id), message, headers=_retry_after(body, order, claimed))
 
 
 @blueprint.post("/complete")
@@ -84,18 +85,23 @@ def exchange(body: dict[str, Any]) -> Answer:
     """
     reports = [_read(item) for item in body["results"]]
     asked = body["claim"]
+    worker_id = body["worker_id"]
+
+    def report(tx: Transaction) -> tuple[list[Verdict], Claimed]:
+        return _apply(tx, worker_id, reports), Claimed([], [], find_signals(tx))
+
     if asked is None:
-        verdicts = database().write(lambda tx: _apply(tx, body["worker_id"], reports), atomic=False)
-        return Answer({**_judge(reports, verdicts), **_show([])}, "Results received")
-    order, max_tasks = read_order(body["worker_id"], asked), asked["max_tasks"]
+        verdicts, claimed = database().write(report, atomic=False)
+        return Answer({**_judge(reports, verdicts), **_show(claimed, worker_id)}, "Results received")
+    order, max_tasks = read_order(worker_id, asked), asked["max_tasks"]
 
-    def work(tx: Transaction) -> tuple[list[Verdict], Claimed]:
+    def report_and_claim(tx: Transaction) -> tuple[list[Verdict], Claimed]:
         wanted_types(tx, asked)
-        return _apply(tx, body["worker_id"], reports), claim_next(tx, asked, order, max_tasks)
+        return _apply(tx, worker_id, reports), claim_next(tx, asked, order, max_tasks)
 
-    verdicts, claimed = database().write(work, atomic=False)
+    verdicts, claimed = database().write(report_and_claim, atomic=False)
     claimed = claim_what_is_due(claimed, asked, order, max_tasks)
-    data = {**_judge(reports, verdicts), **_show(claimed.tasks)}
+    data = {**_judge(reports, verdicts), **_show(claimed, worker_id)}
     return Answer(data, "Results received", headers=_retry_after(asked, order, claimed))
 
 
@@ -126,8 +132,12 @@ def _show_verdict(report: Report | QueueError, verdict: Verdict) -> dict[str, An
     return {"id": task_id, "success": False, **refusal}
 
 
-def _show(tasks: list[Row]) -> dict[str, Any]:
-    return {"tasks": [show_claimed(task) for task in tasks], "count": len(tasks)}
+def _show(claimed: Claimed, worker_id: str) -> dict[str, Any]:
+    return {
+        "tasks": [show_claimed(task) for task in claimed.tasks],
+        "count": len(claimed.tasks),
+        "command": claimed.signals.commands.get(worker_id),
+    }
 
 
 def _retry_after(asked: dict[str, Any], order: ClaimOrder, claimed: Claimed) -> dict[str, str]:

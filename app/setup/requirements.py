@@ -14,12 +14,14 @@ OLDEST_PYTHON = (3, 10)
 PACKAGES = (
     ("alembic", "alembic", "1.14"),
     ("apispec", "apispec", "6.8"),
+    ("cronsim", "cronsim", "2.6"),
     ("flask", "flask", "3.1"),
     ("flask-swagger-ui", "flask_swagger_ui", "5.21"),
     ("jsonschema-rs", "jsonschema_rs", "0.52"),
     ("marshmallow", "marshmallow", "4.0"),
     ("pymysql", "pymysql", "1.1.1"),
     ("sqlalchemy", "sqlalchemy", "2.0.43"),
+    ("tzdata", "tzdata", "2025.1"),
 )
 INSTALL = "run `pip install --editable .` in TaskManager's folder, with the same Python"
 

@@ -55,7 +55,10 @@ def test_a_claimed_task_is_shown_as_a_single_claim_shows_it(api):
 def test_an_empty_batch_says_when_to_ask_again(api):
     assert len(_claim(api, 100)) == 10
     answer = api.post("/api/tasks/batch/claim", json={"worker_id": "w", "types": ["work"]})
-    assert (answer.json["data"], answer.json["message"]) == ({"tasks": [], "count": 0}, "No available tasks")
+    assert (answer.json["data"], answer.json["message"]) == (
+        {"tasks": [], "count": 0, "command": None},
+        "No available tasks",
+    )
     assert int(answer.headers["Retry-After"]) >= 1
     answer = api.post("/api/tasks/batch/exchange", json={"worker_id": "w", "claim": {"types": ["work"]}})
     assert int(answer.headers["Retry-After"]) >= 1
@@ -227,3 +230,16 @@ def test_an_exchange_without_results_or_claim_does_the_other(api):
     body = {"worker_id": "w", "claim": {"types": ["work"], "max_tasks": 100}}
     data = api.post("/api/tasks/batch/exchange", json=body).json["data"]
     assert (data["results"], data["count"]) == ([], 9)
+
+
+def test_an_idle_worker_hears_of_a_command(api):
+    api.post("/api/tasks/batch/claim", json={"worker_id": "w", "types": ["work"]})
+    assert api.post("/api/workers/w/command", json={"command": "quiet"}).status_code == 200
+    claim = {"types": ["work"], "max_tasks": 5}
+    for path, body in (
+        ("claim", {"worker_id": "w", **claim}),
+        ("exchange", {"worker_id": "w", "claim": claim}),
+        ("exchange", {"worker_id": "w", "claim": None}),
+    ):
+        data = api.post(f"/api/tasks/batch/{path}", json=body).get_json()["data"]
+        assert (data["command"], data["tasks"]) == ("quiet", [])

@@ -457,7 +457,7 @@ def test_a_method_that_is_not_answered_names_those_that_are(client: Client) -> N
     for method, path, allowed in (
         ("PUT", "/api/tasks", "GET, HEAD, OPTIONS, POST"),
         ("GET", "/api/tasks/claim", "OPTIONS, POST"),
-        ("DELETE", "/api/tasks/1", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/api/tasks/1", "GET, HEAD, OPTIONS, PATCH"),
         ("POST", "/api/health", "GET, HEAD, OPTIONS"),
         ("TRACE", "/api/keys", "GET, HEAD, OPTIONS, POST"),
     ):

@@ -9,7 +9,7 @@ from app.queue.claim_batch import MAX_TASKS
 from app.queue.report_batch import MAX_REPORTS
 from app.rest.fields import MAX_ID, Each, Flag, Int, LongText, Text
 from app.rest.schemas.base import AnswerSchema, Fault, RequestSchema
-from app.rest.schemas.claims import ClaimedTask, ClaimRequest, CompletionRequest, worker_id
+from app.rest.schemas.claims import ClaimedTask, ClaimRequest, CompletionRequest, command_field, worker_id
 
 _TOKEN = "1-300-0123456789abcdef0123456789abcdef"  # noqa: S105
 _CLAIM: dict[str, Any] = {"types": ["checksum"], "max_tasks": 50}
@@ -33,6 +33,7 @@ class ClaimedTasks(AnswerSchema):
         fields.Nested(ClaimedTask), required=True, metadata={"description": "The tasks, in the order of the claim."}
     )
     count = Int("How many these are.", 1, low=0, high=MAX_TASKS, required=True)
+    command = command_field()
 
 
 class BatchReport(CompletionRequest):
@@ -129,3 +130,4 @@ class Exchanged(Verdicts):
         fields.Nested(ClaimedTask), required=True, metadata={"description": "The tasks, in the order of the claim."}
     )
     count = Int("How many tasks these are.", 1, low=0, high=MAX_TASKS, required=True)
+    command = command_field()

@@ -36,7 +36,8 @@ def _type_paused() -> Flag:
     return Flag("Whether the task's type, or the whole queue, is paused: finish this task.", False, required=True)
 
 
-def _command() -> fields.String:
+def command_field() -> fields.String:
+    """Return the field that tells a worker what an admin wants of it."""
     return fields.String(
         required=True,
         allow_none=True,
@@ -154,7 +155,7 @@ class Heartbeat(AnswerSchema):
     )
     cancelled = Flag("Whether the task was cancelled: stop working on it.", False, required=True)
     type_paused = _type_paused()
-    command = _command()
+    command = command_field()
 
 
 class ProgressRequest(RequestSchema):
@@ -176,7 +177,7 @@ class ReportedTask(Task):
     """A task as it is after a report of its worker, and what that needs to know."""
 
     type_paused = _type_paused()
-    command = _command()
+    command = command_field()
 
 
 class MinimalProgress(AnswerSchema):
@@ -187,7 +188,7 @@ class MinimalProgress(AnswerSchema):
     progress = Int("How much is done, in percent.", 40, low=0, high=100, required=True)
     lease_expires_at = Instant("When the lease now ends.", required=True)
     type_paused = _type_paused()
-    command = _command()
+    command = command_field()
 
 
 class CompletionRequest(RequestSchema):
