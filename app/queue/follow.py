@@ -32,7 +32,6 @@ _ENDED = (
 _EDGES = (
     select(dependencies.c.task_id, dependencies.c.on_failure)
     .where(dependencies.c.depends_on_id == bindparam("ended_id"), dependencies.c.is_met == false())
-    .order_by(dependencies.c.task_id)
     .limit(bindparam("number"))
 )
 _DEPENDENTS = (

@@ -78,7 +78,8 @@ _ADMITTED = (
 _IN_LINE = (
     select(line_places.c.key_id, line_places.c.task_id)
     .where(_of_keys, line_places.c.is_admitted == false())
-    .order_by(line_places.c.key_id, line_places.c.claim_rank, line_places.c.task_id)
+    # As the index has them, so that a slice is all that is read, however long the lines are.
+    .order_by(line_places.c.key_id, line_places.c.is_admitted, line_places.c.claim_rank, line_places.c.task_id)
     .limit(bindparam("number"))
     .with_for_update()
 )

@@ -9,8 +9,10 @@ from app.lifecycle import TaskStatus
 from app.queue.create_many import create_tasks
 from app.queue.new_task import NewTask
 from app.queue.tasks import list_tasks, read_task
-from app.storage.models import task_labels
+from app.queue.workflows import Node, create_workflow, list_workflows
+from app.storage.models import dependencies, line_places, task_labels
 from tests.support.factories import Queue
+from tests.support.faults import lose_the_answer
 from tests.support.statements import counted_statements
 
 
@@ -105,3 +107,42 @@ def test_no_task_of_a_batch_gets_in_under_a_schema_that_another_process_has_repl
     results = queue.do(create_tasks, [new(1), new("text")])
     assert isinstance(results[0], QueueError)
     assert not isinstance(results[1], QueueError)
+
+
+LOST_AT = ["INSERT INTO tasks", "INSERT INTO dependencies", "INSERT INTO line_places", "COMMIT"]
+
+
+def _needs_a_server(database_kind):
+    if database_kind == "sqlite":
+        pytest.skip("SQLite is a library: an answer cannot be lost")
+
+
+@pytest.mark.parametrize("dedupe", ["never", "unfinished"])
+@pytest.mark.parametrize("part", LOST_AT)
+def test_a_batch_whose_answer_was_lost_is_created_once(queue, database_kind, part, dedupe):
+    _needs_a_server(database_kind)
+    queue.register(key_max_concurrency=1, dedupe=dedupe)
+    first = queue.create()
+    items = [new("a"), new("b", concurrency_key="k"), new("c", concurrency_key="k", depends_on=[first["id"]])]
+    lost = lose_the_answer(queue.database, part)
+    results = queue.do(create_tasks, items)
+    assert lost
+    assert [created[1:] for created in results] == [(False, False)] * 3
+    assert len(queue.do(list_tasks, limit=10)) == 4
+    assert [TaskStatus(created.task["status"]).word for created in results] == ["pending", "pending", "blocked"]
+    assert len(queue.do(lambda tx: tx.all(dependencies.select()))) == 1
+    assert len(queue.do(lambda tx: tx.all(line_places.select()))) == 1
+
+
+@pytest.mark.parametrize("part", ["INSERT INTO workflows", *LOST_AT[:2], "UPDATE tasks SET extras", "COMMIT"])
+def test_a_workflow_whose_answer_was_lost_is_created_once(queue, database_kind, part):
+    _needs_a_server(database_kind)
+    queue.register()
+    nodes = [Node("a", new(1), ()), Node("b", new(2), ("a",))]
+    lost = lose_the_answer(queue.database, part)
+    workflow, ids = queue.do(create_workflow, "test", nodes)
+    assert lost
+    assert sorted(ids) == ["a", "b"]
+    assert len(queue.do(list_tasks, limit=10)) == 2
+    assert [row["id"] for row in queue.do(list_workflows, below_id=None, limit=10)] == [workflow["id"]]
+    assert queue.do(read_task, ids["b"])["extras"] == {"workflow_id": workflow["id"], "depends_on": [ids["a"]]}
