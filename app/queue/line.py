@@ -69,7 +69,8 @@ _DUE_KEYS = (
     .order_by(concurrency_keys.c.due_at)
     .limit(20)
 )
-_PLACES = select(line_places.c.task_id, line_places.c.key_id).where(_of_tasks).with_for_update()
+# Without locks: everybody locks the key before its places, or they would wait for each other.
+_PLACES = select(line_places.c.task_id, line_places.c.key_id).where(_of_tasks)
 _LEAVE = delete(line_places).where(_of_tasks)
 _JOIN = insert(line_places)
 _ADMITTED = (
@@ -197,11 +198,12 @@ def note_claims(tx: Transaction, task_ids: list[int]) -> None:
     places = tx.all(_PLACES, {"task_ids": task_ids})
     if not places:
         return
-    tx.execute(_SET_CLAIMED, {"task_ids": task_ids})
     numbers: dict[int, int] = defaultdict(int)
     for place in places:
         numbers[place["key_id"]] += 1
-    for key in tx.all(_LOCK_KEYS, {"key_ids": sorted(numbers)}):
+    keys = tx.all(_LOCK_KEYS, {"key_ids": sorted(numbers)})
+    tx.execute(_SET_CLAIMED, {"task_ids": task_ids})
+    for key in keys:
         policies = find_type_by_id(tx, key["type_id"]).policies
         if policies.key_rate_limit is not None:
             recent = [*_recent_claims(tx, policies, key), *[_microseconds(tx.now)] * numbers[key["id"]]]

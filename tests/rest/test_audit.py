@@ -75,6 +75,7 @@ def table(ids: Json) -> dict[tuple[str, str], Change | None]:
             None,
             f"tasks/{ids['dead']}",
             [("/api/dead-letters/999999999", None), (f"/api/dead-letters/{ids['waiting']}", None)],
+            repeats=True,
         ),
         ("POST", "/api/operations/<id:operation_id>/cancel"): Change(
             f"/api/operations/{ids['operation']}/cancel",
