@@ -15,6 +15,7 @@ from app.lifecycle import FINISHED, WAITING, TaskStatus
 from app.queue.ranks import end_rank, ended_at
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
+from app.storage.hints import BY_CLAIM_INDEX
 from app.storage.models import tasks, worker_types
 
 #: No more are counted: who reads the number wants to know how many, not to have them all looked at.
@@ -25,7 +26,6 @@ SAMPLE = 1_000
 SEEN_WITHIN = timedelta(minutes=15)
 
 _UNFINISHED = (*WAITING, TaskStatus.CLAIMED)
-_INDEX = "FORCE INDEX (ix_tasks_claim)"
 _FORWARDS = (tasks.c.claim_rank, tasks.c.id)
 _BACKWARDS = (tasks.c.claim_rank.desc(), tasks.c.id.desc())
 
@@ -70,7 +70,7 @@ def of_status(status: TaskStatus, *columns: Any) -> Select[Any]:
     return (
         select(*columns)
         .where(tasks.c.type_id == bindparam("type_id"), tasks.c.status == int(status))
-        .with_hint(tasks, _INDEX, "mysql")
+        .with_hint(tasks, BY_CLAIM_INDEX, "mysql")
     )
 
 

@@ -19,14 +19,13 @@ from app.queue.take import (
 )
 from app.queue.task_types import TaskType, find_types
 from app.storage.database import Row, Transaction
+from app.storage.hints import BY_CLAIM_INDEX
 from app.storage.models import task_types, tasks
 
 SORTABLE = ("created_at", "priority", "id", "attempts", "deadline_at")
 
 _PENDING = int(TaskStatus.PENDING)
 IN_ORDER = (tasks.c.claim_rank, tasks.c.id)
-# Without the hint MariaDB now and then scans the primary key of a freshly filled table.
-_INDEX = "FORCE INDEX (ix_tasks_claim)"
 # How many candidates of a caller's own order are looked at, and how often, before the claim gives up.
 _CANDIDATES = 50
 OVERDUE_SLICE = 200
@@ -35,7 +34,7 @@ _ROUNDS = 20
 
 def claimable(*columns: Any) -> Select[Any]:
     """What may be claimed: every pending task, and nothing else."""
-    return select(*columns).where(tasks.c.status == _PENDING).with_hint(tasks, _INDEX, "mysql")
+    return select(*columns).where(tasks.c.status == _PENDING).with_hint(tasks, BY_CLAIM_INDEX, "mysql")
 
 
 _HEAD = claimable(tasks).where(tasks.c.type_id == bindparam("type_id")).order_by(*IN_ORDER).limit(1)

@@ -9,9 +9,10 @@ from app.lifecycle import TaskStatus
 from app.queue.claim import IN_ORDER, OVERDUE_SLICE, TYPES_IN_ORDER, claim_task, claimable, columns_of, those_open
 from app.queue.expire import expire_waiting
 from app.queue.take import ClaimOrder, claim_tokens, find_own_claims, is_overdue
-from app.queue.take_batch import BY_PRIMARY_KEY, take_batch
+from app.queue.take_batch import take_batch
 from app.queue.task_types import TaskType, find_types
 from app.storage.database import Row, Transaction
+from app.storage.hints import BY_PRIMARY_KEY
 from app.storage.models import tasks
 
 MAX_TASKS = 100

@@ -19,6 +19,7 @@ from app.queue.task_types import name_types
 from app.queue.tasks import LIGHT
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
+from app.storage.hints import BY_CLAIM_INDEX
 from app.storage.models import task_types, tasks
 
 # Where a page begins: below this rank and, within it, below this id.
@@ -36,7 +37,7 @@ _FAILED = int(TaskStatus.FAILED)
 _of_type = (tasks.c.type_id == bindparam("type_id"), tasks.c.status == _FAILED)
 _LATEST = (
     select(tasks.c.claim_rank, tasks.c.id)
-    .with_hint(tasks, "FORCE INDEX (ix_tasks_claim)", "mysql")
+    .with_hint(tasks, BY_CLAIM_INDEX, "mysql")
     .where(*_of_type)
     .order_by(tasks.c.claim_rank.desc(), tasks.c.id.desc())
     .limit(_CHUNK)
@@ -46,7 +47,7 @@ _EARLIER_RANKS = _LATEST.where(tasks.c.claim_rank < bindparam("rank"))
 # One look into the index for each type. As EXISTS, MariaDB might put all dead letters together first.
 _any = (
     select(tasks.c.id)
-    .with_hint(tasks, "FORCE INDEX (ix_tasks_claim)", "mysql")
+    .with_hint(tasks, BY_CLAIM_INDEX, "mysql")
     .where(tasks.c.type_id == task_types.c.id, tasks.c.status == _FAILED)
     .order_by(tasks.c.claim_rank)
     .limit(1)
@@ -57,7 +58,7 @@ _TYPES = select(task_types.c.id).where(
 )
 _latest_ids = (
     select(tasks.c.id)
-    .with_hint(tasks, "FORCE INDEX (ix_tasks_claim)", "mysql")
+    .with_hint(tasks, BY_CLAIM_INDEX, "mysql")
     .where(*_of_type)
     .order_by(tasks.c.claim_rank.desc(), tasks.c.id.desc())
     .limit(_COUNTED)

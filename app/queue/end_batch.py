@@ -12,11 +12,11 @@ from app.queue.complete import COMPLETED, MAY_COMPLETE
 from app.queue.fail import LET_GO, next_alarm, tell_followers
 from app.queue.finish import FINISH, finish_parameters
 from app.queue.leases import FAILED
-from app.queue.take_batch import BY_PRIMARY_KEY
 from app.queue.task_types import TaskType, find_type_by_id
 from app.storage.by_id import by_id
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
+from app.storage.hints import BY_PRIMARY_KEY
 from app.storage.models import tasks
 
 _UPDATE = update(tasks).with_hint(BY_PRIMARY_KEY, dialect_name="mysql")

@@ -13,12 +13,13 @@ from app.lifecycle import WAITING, TaskStatus
 from app.queue.finish import FINISH, finish_parameters
 from app.queue.operations import CANCEL, COMPLETED, FAILED, PURGE, REQUEUE, RERANK, RUNNING, ground_of
 from app.queue.remove import remove_tasks
-from app.queue.requeue import BY_ID, COLUMNS, requeue_tasks
+from app.queue.requeue import COLUMNS, requeue_tasks
 from app.queue.rerank import rerank_tasks
 from app.queue.task_types import find_type_by_id
 from app.queue.walk import SLICE, Ground, Place, walk_on
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
+from app.storage.hints import BY_PRIMARY_KEY
 from app.storage.models import operations, tasks
 
 log = logging.getLogger("taskmanager.operations")
@@ -53,11 +54,14 @@ _GIVE_UP = (
 )
 _ids = tasks.c.id.in_(bindparam("task_ids", expanding=True))
 _RING_NOW = (
-    update(tasks).with_hint(BY_ID, dialect_name="mysql").where(_ids).values(due_at=bindparam("at", type_=Instant))
+    update(tasks)
+    .with_hint(BY_PRIMARY_KEY, dialect_name="mysql")
+    .where(_ids)
+    .values(due_at=bindparam("at", type_=Instant))
 )
 _CANCEL_TASKS = (
     update(tasks)
-    .with_hint(BY_ID, dialect_name="mysql")
+    .with_hint(BY_PRIMARY_KEY, dialect_name="mysql")
     .where(_ids, tasks.c.status.in_([int(status) for status in (*WAITING, TaskStatus.CLAIMED)]))
     .values(status=int(TaskStatus.CANCELLED), **FINISH)
 )
@@ -142,7 +146,7 @@ def _change(tx: Transaction, operation: Row, ground: Ground, task_ids: list[int]
     """Change those of the tasks that the operation means; return how many, and those that somebody else holds."""
     if not task_ids:
         return 0, []
-    meant = select(*COLUMNS).where(_ids, *ground.conditions(tx)).with_hint(tasks, BY_ID, "mysql")
+    meant = select(*COLUMNS).where(_ids, *ground.conditions(tx)).with_hint(tasks, BY_PRIMARY_KEY, "mysql")
     parameters = {"task_ids": task_ids}
     # Only what is meant gets locked: a locking read also locks what it looks at and does not return.
     meant_ids = [row["id"] for row in tx.all(meant, parameters)]

@@ -25,16 +25,16 @@ from app.queue.leases import (
     was_not_taken_over,
 )
 from app.queue.parameters import check_result
-from app.queue.take_batch import BY_PRIMARY_KEY
 from app.queue.task_types import TaskType, find_type_by_id, get_type
+from app.queue.tasks import LIGHT
 from app.storage.database import Row, Transaction
+from app.storage.hints import BY_PRIMARY_KEY
 from app.storage.models import tasks
 
 MAX_REPORTS = 100
 
-_HEAVY = ("params", "result")
 _HELD = (
-    select(*(column for column in tasks.c if column.name not in _HEAVY))
+    select(*LIGHT)
     .with_hint(tasks, BY_PRIMARY_KEY, "mysql")
     .where(tasks.c.id.in_(bindparam("task_ids", expanding=True)))
     .order_by(tasks.c.id)

@@ -14,14 +14,13 @@ from app.queue.task_types import find_type_by_id
 from app.queue.tasks import read_task
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
+from app.storage.hints import BY_PRIMARY_KEY
 from app.storage.models import dependencies, tasks
 
 MAX_EXTRA_ATTEMPTS = 1000
 # What a task does when another that it waits for fails: only the last lets it run.
 _STRICT = ("fail", "cancel")
 _ANY_POLICY = (*_STRICT, "run_anyway")
-# For a long list of ids the database would rather scan a small table, and wait for all that others hold in it.
-BY_ID = "FORCE INDEX (PRIMARY)"
 
 _ENDED = tasks.c.status.in_([int(TaskStatus.FAILED), int(TaskStatus.CANCELLED)])
 _ids = tasks.c.id.in_(bindparam("task_ids", expanding=True))
@@ -33,7 +32,7 @@ _is_ahead = tasks.c.deadline_at > _now
 _is_first = and_(_is_ahead, or_(_expires.is_(None), tasks.c.deadline_at < _expires))
 _REQUEUE = (
     update(tasks)
-    .with_hint(BY_ID, dialect_name="mysql")
+    .with_hint(BY_PRIMARY_KEY, dialect_name="mysql")
     .where(_ids, _ENDED)
     .values(
         status=int(TaskStatus.PENDING),
@@ -64,7 +63,7 @@ _WITH_MORE_ATTEMPTS = _REQUEUE.values(max_attempts=tasks.c.attempts + bindparam(
 # What still waits for others is not claimable, and expires only once it is.
 _BLOCK = (
     update(tasks)
-    .with_hint(BY_ID, dialect_name="mysql")
+    .with_hint(BY_PRIMARY_KEY, dialect_name="mysql")
     .where(_ids)
     .values(status=int(TaskStatus.BLOCKED), due_at=tasks.c.deadline_at)
 )
@@ -89,9 +88,12 @@ _OPEN_PREREQUISITES = (
     .where(_of_tasks, _NOT_COMPLETED)
 )
 _LOCK_OPEN = (
-    select(tasks.c.id, tasks.c.status).with_hint(tasks, BY_ID, "mysql").where(_ids, _NOT_COMPLETED).with_for_update()
+    select(tasks.c.id, tasks.c.status)
+    .with_hint(tasks, BY_PRIMARY_KEY, "mysql")
+    .where(_ids, _NOT_COMPLETED)
+    .with_for_update()
 )
-_FOLLOW = update(tasks).with_hint(BY_ID, dialect_name="mysql").where(_ids).values(has_followers=True)
+_FOLLOW = update(tasks).with_hint(BY_PRIMARY_KEY, dialect_name="mysql").where(_ids).values(has_followers=True)
 _MEET = update(dependencies).where(_of_tasks).values(is_met=True)
 _WAIT = (
     update(dependencies)

@@ -11,10 +11,9 @@ from app.queue.take import TAKEN, ClaimOrder, claim_values
 from app.queue.task_types import TaskType
 from app.storage.database import Row, Transaction
 from app.storage.dialects.base import WITHOUT_WAITING
+from app.storage.hints import BY_PRIMARY_KEY
 from app.storage.models import tasks
 
-# For a list of ids in a small table MariaDB would scan all of it, and lock what it scans.
-BY_PRIMARY_KEY = "FORCE INDEX (PRIMARY)"
 _PENDING = (
     tasks.c.id.in_(bindparam("task_ids", expanding=True)),
     tasks.c.status == int(TaskStatus.PENDING),

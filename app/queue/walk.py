@@ -9,6 +9,7 @@ from app.queue.filters import TaskFilter
 from app.queue.labels import tag_label
 from app.queue.ranks import end_rank
 from app.storage.database import Row, Transaction
+from app.storage.hints import BY_CLAIM_INDEX
 from app.storage.models import task_labels, tasks, workflow_tasks
 
 # A slice is one short transaction. Older SQLite takes at most 999 parameters, of which a task may need three.
@@ -16,12 +17,11 @@ SLICE = 300
 # How many types and statuses without a task one slice may pass by.
 _MAX_EMPTY = 100
 _MAX_COUNTED = 100_000
-_INDEX = "FORCE INDEX (ix_tasks_claim)"
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 
 _OF_STATUS = (
     select(tasks.c.claim_rank, tasks.c.id)
-    .with_hint(tasks, _INDEX, "mysql")
+    .with_hint(tasks, BY_CLAIM_INDEX, "mysql")
     .where(
         tasks.c.type_id == bindparam("type_id"),
         tasks.c.status == bindparam("status"),
@@ -115,7 +115,7 @@ def count_ground(tx: Transaction, ground: Ground) -> int | None:
     which = ground.filter
     statement = (
         select(tasks.c.id)
-        .with_hint(tasks, _INDEX, "mysql")
+        .with_hint(tasks, BY_CLAIM_INDEX, "mysql")
         .where(
             tasks.c.type_id.in_(which.find_type_ids(tx)),
             tasks.c.status.in_(ground.statuses),

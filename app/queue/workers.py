@@ -12,6 +12,7 @@ from app.queue.sightings import KEPT
 from app.queue.task_types import name_types
 from app.storage.columns import Instant
 from app.storage.database import Database, Row, Transaction
+from app.storage.hints import BY_CLAIM_INDEX
 from app.storage.models import tasks, worker_types, workers
 
 SLICE = 500
@@ -34,7 +35,7 @@ _RUNNING = (
         func.max(tasks.c.due_at).label("lease_ends_at"),
         func.group_concat(tasks.c.id).label("ids"),
     )
-    .with_hint(tasks, "FORCE INDEX (ix_tasks_claim)", "mysql")
+    .with_hint(tasks, BY_CLAIM_INDEX, "mysql")
     .where(
         tasks.c.type_id.in_(bindparam("type_ids", expanding=True)),
         tasks.c.status == int(TaskStatus.CLAIMED),

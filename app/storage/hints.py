@@ -1,0 +1,6 @@
+"""Hints: the index by which MySQL and MariaDB are to find tasks, where they would now and then choose worse."""
+
+# Otherwise MariaDB now and then scans the primary key of a freshly filled table.
+BY_CLAIM_INDEX = "FORCE INDEX (ix_tasks_claim)"
+# For a long list of ids in a small table they would scan all of it, lock what they scan, and wait for what others hold.
+BY_PRIMARY_KEY = "FORCE INDEX (PRIMARY)"
