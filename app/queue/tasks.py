@@ -15,8 +15,8 @@ from app.queue.task_types import find_type_by_id, find_type_ids, name_types
 from app.storage.database import Row, Transaction
 from app.storage.models import task_types, tasks
 
-_HEAVY = ("params", "result")
-LIGHT = [column for column in tasks.c if column.name not in _HEAVY]
+#: All that is known of a task, but for what may be large.
+LIGHT = [column for column in tasks.c if column.name not in ("params", "result")]
 _MAX_PAGE_CHARACTERS = 8 * 1024 * 1024
 _READ = (
     select(*tasks.c, task_types.c.name.label("type"))
@@ -56,15 +56,15 @@ def list_tasks(
     statement = labelled.order_by(task_id.desc()).limit(limit).offset(offset)
     if below_id is not None:
         statement = statement.where(task_id < below_id)
-    # SQLite would begin with the index of claims, and sort what it finds: a sum is in no index.
-    is_direct = bool(labels) or workflow_id is not None
-    status_column, type_column = (
-        (tasks.c.status + 0, tasks.c.type_id + 0) if is_direct else (tasks.c.status, tasks.c.type_id)
-    )
+    status: Any = tasks.c.status
+    type_id: Any = tasks.c.type_id
+    if labels or workflow_id is not None:
+        # As plain columns they would lead SQLite to the index of claims, and to sort what it finds there.
+        status, type_id = status + 0, type_id + 0
     if statuses is not None:
-        statement = statement.where(status_column.in_([int(status) for status in statuses]))
+        statement = statement.where(status.in_([int(wanted) for wanted in statuses]))
     if type_name is not None:
-        statement = statement.where(type_column.in_(find_type_ids(tx, exactly(type_name))))
+        statement = statement.where(type_id.in_(find_type_ids(tx, exactly(type_name))))
     if worker_id is not None:
         statement = statement.where(tasks.c.claimed_by == worker_id)
     if created_from is not None:
