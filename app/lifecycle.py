@@ -38,10 +38,10 @@ class FailureReason:
     DEPENDENCY_FAILED = "dependency_failed"
 
 
-FINISHED = (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED)
-
-# What waits, for other tasks or for the line of its concurrency key.
+# What waits: for other tasks or in the line of its concurrency key, for its time, or for a worker.
 WAITING = (TaskStatus.BLOCKED, TaskStatus.SCHEDULED, TaskStatus.PENDING)
+UNFINISHED = (*WAITING, TaskStatus.CLAIMED)
+FINISHED = (TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED)
 
 # An expired attempt leaves its token in the row, so that its worker may still complete the task until somebody
 # else claims it: that is why a waiting task, and a dead letter that died of time, may become completed.

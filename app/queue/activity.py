@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, case, func, literal_column, select, union_all
 
-from app.lifecycle import FINISHED, WAITING, TaskStatus
+from app.lifecycle import FINISHED, UNFINISHED, TaskStatus
 from app.queue.ranks import end_rank, ended_at
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
@@ -25,7 +25,6 @@ SAMPLE = 1_000
 #: Workers that asked within this time count as being there.
 SEEN_WITHIN = timedelta(minutes=15)
 
-_UNFINISHED = (*WAITING, TaskStatus.CLAIMED)
 _FORWARDS = (tasks.c.claim_rank, tasks.c.id)
 _BACKWARDS = (tasks.c.claim_rank.desc(), tasks.c.id.desc())
 
@@ -89,7 +88,7 @@ def _named(status: TaskStatus) -> Any:
 
 
 _DEPTH = union_all(
-    *(count_up_to(MOST + 1, of_status(status, tasks.c.id)).add_columns(_named(status)) for status in _UNFINISHED)
+    *(count_up_to(MOST + 1, of_status(status, tasks.c.id)).add_columns(_named(status)) for status in UNFINISHED)
 )
 
 

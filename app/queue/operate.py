@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import DBAPIError
 
 from app.errors import QueueError
-from app.lifecycle import WAITING, TaskStatus
+from app.lifecycle import UNFINISHED, TaskStatus
 from app.queue.finish import FINISH, finish_parameters
 from app.queue.operations import CANCEL, COMPLETED, FAILED, PURGE, REQUEUE, RERANK, RUNNING, ground_of
 from app.queue.remove import remove_tasks
@@ -62,7 +62,7 @@ _RING_NOW = (
 _CANCEL_TASKS = (
     update(tasks)
     .with_hint(BY_PRIMARY_KEY, dialect_name="mysql")
-    .where(_ids, tasks.c.status.in_([int(status) for status in (*WAITING, TaskStatus.CLAIMED)]))
+    .where(_ids, tasks.c.status.in_([int(status) for status in UNFINISHED]))
     .values(status=int(TaskStatus.CANCELLED), **FINISH)
 )
 

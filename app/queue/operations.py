@@ -6,7 +6,7 @@ from datetime import timedelta
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from app.errors import OperationEnded, OperationNotFound
-from app.lifecycle import WAITING, TaskStatus
+from app.lifecycle import UNFINISHED, TaskStatus
 from app.queue.audit import PROGRAM, Actor, write_audit
 from app.queue.filters import TaskFilter
 from app.queue.walk import Ground, Place, count_ground
@@ -57,7 +57,7 @@ _OLD = (
 )
 _REMOVE = delete(operations).where(operations.c.id.in_(bindparam("ids", expanding=True)))
 # Tasks move forwards through these, and may fall back from the last: so that is looked at first, and again at the end.
-_UNFINISHED_ROUND = (TaskStatus.CLAIMED, *WAITING, TaskStatus.CLAIMED)
+_UNFINISHED_ROUND = (TaskStatus.CLAIMED, *UNFINISHED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint
 
 from app.errors import TaskNotFound, TaskTypeNotFound
-from app.lifecycle import WAITING, TaskStatus
+from app.lifecycle import UNFINISHED, TaskStatus
 from app.queue.activity import Count
 from app.queue.explain import explain_task
 from app.queue.explanation import Explanation
@@ -107,7 +107,7 @@ def _show_statistics(found: Statistics) -> dict[str, Any]:
         "type_id": found.task_type.id,
         "is_paused": found.task_type.is_paused,
         "window_seconds": found.window_seconds,
-        "depth": {status.word: _show_count(found.depth[status]) for status in (*WAITING, TaskStatus.CLAIMED)},
+        "depth": {status.word: _show_count(found.depth[status]) for status in UNFINISHED},
         "oldest_pending": None if activity.oldest_pending_at is None else oldest,
         **ended,
         "failure_rate": found.failure_rate,

@@ -4,14 +4,14 @@ from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from app.lifecycle import TaskStatus
+from app.lifecycle import UNFINISHED
 from app.queue.filters import TaskFilter
 from app.queue.operations import KINDS, STATUSES
 from app.rest.fields import MAX_ID, Flag, Instant, Int, JsonObject, LongText, Name, QueryInt, Text
 from app.rest.schemas.base import AnswerSchema, RequestSchema
 
 _MISSING = "Missing data for required field."
-_UNFINISHED = [status.word for status in TaskStatus if status < TaskStatus.COMPLETED]
+_WORDS = [status.word for status in UNFINISHED]
 MAX_COUNT = 2**53
 
 
@@ -54,8 +54,8 @@ class CancelledTasks(TaskSelection):
     )
     type = Name("Only tasks of this type; `%` makes it a pattern, `_` then stands for one character.", "checksum")
     statuses = fields.List(
-        fields.String(validate=validate.OneOf(_UNFINISHED)),
-        validate=validate.Length(1, len(_UNFINISHED)),
+        fields.String(validate=validate.OneOf(_WORDS)),
+        validate=validate.Length(1, len(_WORDS)),
         metadata={
             "description": "Only tasks of these statuses; of all unfinished ones otherwise.",
             "example": ["pending"],
