@@ -20,11 +20,9 @@ def add_attempt(
     add_ends(tx, [(task, error_message, error_details)], outcome)
 
 
-def add_attempts(
-    tx: Transaction, of_tasks: list[Row], outcome: str, error_message: str | None, error_details: str | None = None
-) -> None:
+def add_attempts(tx: Transaction, of_tasks: list[Row], outcome: str, error_message: str) -> None:
     """Write down that the present attempts of some tasks ended in the same way, in one statement."""
-    add_ends(tx, [(task, error_message, error_details) for task in of_tasks], outcome)
+    add_ends(tx, [(task, error_message, None) for task in of_tasks], outcome)
 
 
 def add_ends(tx: Transaction, ends: Sequence[tuple[Row, str | None, str | None]], outcome: str) -> None:

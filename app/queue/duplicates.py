@@ -28,8 +28,6 @@ _REPLACE = (
         }
     )
 )
-
-
 _MOVE_PLACE = (
     update(line_places).where(line_places.c.task_id == bindparam("of_task")).values(claim_rank=bindparam("rank"))
 )

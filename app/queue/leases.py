@@ -21,8 +21,9 @@ DIED_OF_TIME = (FailureReason.LEASE_EXPIRED, FailureReason.DEADLINE_PASSED)
 # What tells a worker that somebody else has the task now.
 TAKEN_OVER = (LeaseLost, ClaimedByAnother)
 # How an unsuccessful attempt ended.
-_FOLLOWED = "-f"
 EXPIRED, FAILED, RELEASED = "expired", "failed", "released"
+# The end of a token whose task had followers when it was claimed.
+_FOLLOWED = "-f"
 
 _OF_WORKER = (attempts.c.task_id == bindparam("task_id"), attempts.c.worker_id == bindparam("worker"))
 _ATTEMPT_OF_TOKEN = select(attempts).where(*_OF_WORKER, attempts.c.lease_token == bindparam("token"))

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, false, func, insert, select, update
+from sqlalchemy import bindparam, delete, false, insert, select, update
 
 from app.errors import TryAgain
 from app.lifecycle import TaskStatus
@@ -123,8 +123,6 @@ _CALL_BACK = (
 )
 _SET_ADMITTED = update(line_places).where(_of_tasks).values(is_admitted=bindparam("is_in"))
 _SET_CLAIMED = update(line_places).where(_of_tasks).values(is_claimed=True)
-
-NEXT_DUE = select(func.min(concurrency_keys.c.due_at))
 
 
 def line_key(task_type: TaskType, extras: dict[str, Any] | None) -> str | None:

@@ -62,7 +62,7 @@ _ALREADY_CLAIMED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimOrder:
-    """What a worker asks for; without `sort_by`: highest priority first, within it the oldest."""
+    """What a worker asks for; without `sort_by` tasks come as their types' `claim_order` says."""
 
     worker_id: str
     lease_seconds: int | None = None

@@ -12,6 +12,8 @@ from app.queue.patterns import matches
 from app.storage.database import Row, Transaction
 from app.storage.models import task_types
 
+SORTABLE = ("id", "name", "version", "created_at", "updated_at")
+
 BY_NAME = select(task_types).where(task_types.c.name_key == bindparam("name_key"))
 _BY_ID = select(task_types).where(task_types.c.id == bindparam("type_id"))
 _BY_IDS = select(task_types).where(task_types.c.id.in_(bindparam("type_ids", expanding=True)))
@@ -132,9 +134,6 @@ def find_type_ids(tx: Transaction, pattern: str) -> list[int]:
 def name_types(tx: Transaction) -> dict[int, str]:
     """Return the names of all task types by id, from the cache if they were read a moment ago."""
     return tx.cache.get("type names", lambda: {row["id"]: row["name"] for row in tx.all(_NAMES)}) or {}
-
-
-SORTABLE = ("id", "name", "version", "created_at", "updated_at")
 
 
 def list_types(tx: Transaction, *, active_only: bool, sort_by: str, descending: bool) -> list[Row]:

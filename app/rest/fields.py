@@ -8,7 +8,9 @@ from marshmallow import ValidationError, fields, validate
 
 from app.errors import Invalid, QueueError
 from app.policies import POLICIES, check_policy
-from app.storage.columns import UTC, instant_text
+from app.storage.columns import UTC, instant_text, to_json
+from app.web.bodies import parse
+from app.web.errors import InvalidJson
 
 MAX_ID = 2**63 - 1
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -82,8 +84,6 @@ class LongText(fields.Field[str]):
         super().__init__(**_described(meaning, example, options))
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
-        from app.storage.columns import to_json
-
         return value if isinstance(value, str) else to_json(value)
 
 
@@ -197,9 +197,6 @@ class JsonObject(fields.Field[dict[str, Any]]):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, Any]:
         if self.from_text and isinstance(value, str):
-            from app.web.bodies import parse
-            from app.web.errors import InvalidJson
-
             try:
                 value = parse(value.encode())
             except InvalidJson:
