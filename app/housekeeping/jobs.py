@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import Column, func, select
 
 from app.queue.audit import remove_old_audit
-from app.queue.due import do_what_is_due, remove_old_answers
+from app.queue.due import do_what_is_due
 from app.queue.fire import fire_due_schedules
+from app.queue.idempotency import remove_old_answers
 from app.queue.line import admit_due
 from app.queue.operate import run_operations
 from app.queue.operations import FIRST_KEPT, FIRST_RUNNING, remove_old_operations

@@ -1,18 +1,17 @@
-"""What time must do: one indexed question, and one handler for each status."""
+"""What time must do to tasks: one indexed question, and one handler for each status."""
 
 from collections import defaultdict
-from datetime import timedelta
 
 from sqlalchemy import bindparam, select
 
 from app.lifecycle import FINISHED, TaskStatus
 from app.queue.expire import expire_leases, expire_waiting
 from app.queue.follow import follow_up
-from app.queue.remove import remove_answers, remove_tasks
+from app.queue.remove import remove_tasks
 from app.queue.wake import wake_tasks
 from app.storage.columns import Instant
 from app.storage.database import Transaction
-from app.storage.models import idempotency_keys, tasks
+from app.storage.models import tasks
 
 SLICE = 200
 
@@ -22,16 +21,10 @@ _DUE = (
     .order_by(tasks.c.due_at)
     .limit(SLICE)
 )
-_OLD_ANSWERS = (
-    select(idempotency_keys.c.id)
-    .where(idempotency_keys.c.created_at <= bindparam("before", type_=Instant))
-    .order_by(idempotency_keys.c.created_at)
-    .limit(SLICE)
-)
 
 
 def do_what_is_due(tx: Transaction) -> int:
-    """Wake, expire and remove what is due, at most one slice of rows, and return how many rows were changed.
+    """Wake, expire, follow up and remove what is due, at most one slice of rows, and return how many rows were changed.
 
     Any number of processes may do this at the same time: each change is guarded. When nothing is due this is one
     indexed read.
@@ -56,9 +49,3 @@ def do_what_is_due(tx: Transaction) -> int:
         else:
             changed += remove_tasks(tx, ids)
     return changed
-
-
-def remove_old_answers(tx: Transaction, keep_seconds: int) -> int:
-    """Remove one slice of the answers that were kept for their time; return how many."""
-    ids = [row["id"] for row in tx.all(_OLD_ANSWERS, {"before": tx.now - timedelta(seconds=keep_seconds)})]
-    return remove_answers(tx, ids) if ids else 0

@@ -2,20 +2,31 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from app.errors import IdempotencyKeyReused
+from app.storage.columns import Instant
 from app.storage.database import Database, Row, Transaction
 from app.storage.models import idempotency_keys
+
+SLICE = 200
 
 _FIND = select(idempotency_keys).where(
     idempotency_keys.c.api_key_id == bindparam("api_key_id"),
     idempotency_keys.c.idempotency_key == bindparam("idempotency_key"),
 )
 _INSERT = insert(idempotency_keys)
+_OLD = (
+    select(idempotency_keys.c.id)
+    .where(idempotency_keys.c.created_at <= bindparam("before", type_=Instant))
+    .order_by(idempotency_keys.c.created_at)
+    .limit(SLICE)
+)
+_DELETE = delete(idempotency_keys).where(idempotency_keys.c.id.in_(bindparam("ids", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,12 @@ def answer_once(
         if earlier is None:
             raise
         return earlier
+
+
+def remove_old_answers(tx: Transaction, keep_seconds: int) -> int:
+    """Remove one slice of the answers that were kept for their time; return how many."""
+    ids = [row["id"] for row in tx.all(_OLD, {"before": tx.now - timedelta(seconds=keep_seconds)})]
+    return tx.changes(_DELETE, {"ids": ids}) if ids else 0
 
 
 def _key(request: RepeatableRequest) -> Row:

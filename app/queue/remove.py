@@ -6,7 +6,7 @@ from app.lifecycle import FINISHED
 from app.queue.usage import LAG, count_usage, read_watermark
 from app.storage.columns import Instant
 from app.storage.database import Transaction
-from app.storage.models import attempts, idempotency_keys, task_logs, tasks, workflow_tasks, workflows
+from app.storage.models import attempts, task_logs, tasks, workflow_tasks, workflows
 
 # What hangs on tasks is removed in slices of so many rows, before the tasks themselves.
 DETAILS_SLICE = 2000
@@ -37,14 +37,13 @@ _DELETE_EMPTY = delete(workflows).where(
     _of_workflows, ~select(workflow_tasks.c.task_id).where(workflow_tasks.c.workflow_id == workflows.c.id).exists()
 )
 _PUT_OFF = update(tasks).where(_ids).values(due_at=bindparam("later", type_=Instant))
-_ANSWERS = delete(idempotency_keys).where(idempotency_keys.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def remove_tasks(tx: Transaction, task_ids: list[int]) -> int:
     """Remove these finished tasks and all that hangs on them, in slices; return how many rows were changed.
 
-    A workflow goes with the last of its tasks.
-    A task that has not been counted into its type's usage yet is put off, out of the way of what else is due.
+    A workflow goes with the last of its tasks. A task that has not been counted into its type's usage yet is put off,
+    out of the way of what else is due.
     """
     watermark = read_watermark(tx)
     if any(task_id > watermark for task_id in task_ids):
@@ -80,8 +79,3 @@ def _remove_details(tx: Transaction, task_ids: list[int]) -> int:
         if len(ids) == DETAILS_SLICE:
             return tx.changes(remove, {"ids": ids})
     return 0
-
-
-def remove_answers(tx: Transaction, ids: list[int]) -> int:
-    """Remove kept answers to Idempotency-Keys; return how many."""
-    return tx.changes(_ANSWERS, {"ids": ids})

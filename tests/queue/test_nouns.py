@@ -8,8 +8,8 @@ from app.errors import IdempotencyKeyReused, KeyNotFound, LastAdminKey, TaskType
 from app.lifecycle import TaskStatus
 from app.queue.complete import complete_task
 from app.queue.create import create_task
-from app.queue.due import do_what_is_due, remove_old_answers
-from app.queue.idempotency import RepeatableRequest, answer_once
+from app.queue.due import do_what_is_due
+from app.queue.idempotency import RepeatableRequest, answer_once, remove_old_answers
 from app.queue.keys import Scope, change_key, create_key, find_key, has_admin_key, revoke_key
 from app.queue.new_task import NewTask
 from app.queue.register import change_type
