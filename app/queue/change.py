@@ -4,13 +4,13 @@ from sqlalchemy import bindparam, update
 
 from app.errors import TaskNotWaiting, TryAgain
 from app.lifecycle import WAITING, TaskStatus
-from app.queue.line import line_key
+from app.queue.line import line_key, move_place
 from app.queue.ranks import move_rank
 from app.queue.task_types import find_type_by_id
 from app.queue.tasks import read_task
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
-from app.storage.models import line_places, tasks
+from app.storage.models import tasks
 
 _CHANGE = (
     update(tasks)
@@ -24,9 +24,6 @@ _CHANGE = (
         claim_rank=bindparam("new_rank"),
         updated_at=bindparam("at", type_=Instant),
     )
-)
-_CHANGE_PLACE = (
-    update(line_places).where(line_places.c.task_id == bindparam("of_task")).values(claim_rank=bindparam("new_rank"))
 )
 _MAX_TRIES = 5
 
@@ -60,6 +57,6 @@ def change_task(tx: Transaction, task_id: int, *, priority: int) -> Row:
         with tx.atomic():
             if tx.changes(_CHANGE, parameters):
                 if is_in_line and rank != task["claim_rank"]:
-                    tx.execute(_CHANGE_PLACE, {"of_task": task_id, "new_rank": rank})
+                    move_place(tx, task_id, rank)
                 return {**task, **changed}
     raise TryAgain(retry_after_seconds=1)

@@ -8,11 +8,11 @@ from sqlalchemy import bindparam, null, update
 from app.errors import DuplicateTask
 from app.lifecycle import FINISHED, WAITING, TaskStatus
 from app.queue.enter import enter
-from app.queue.line import leave_line, line_key
+from app.queue.line import leave_line, line_key, move_place
 from app.queue.task_types import TaskType
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
-from app.storage.models import line_places, tasks
+from app.storage.models import tasks
 
 _FORGET_HASHES = update(tasks).where(tasks.c.id.in_(bindparam("task_ids", expanding=True))).values(dedupe_hash=null())
 _REPLACED = ("params", "priority", "claim_rank", "available_at", "deadline_at")
@@ -27,9 +27,6 @@ _REPLACE = (
             "updated_at": bindparam("at", type_=Instant),
         }
     )
-)
-_MOVE_PLACE = (
-    update(line_places).where(line_places.c.task_id == bindparam("of_task")).values(claim_rank=bindparam("rank"))
 )
 
 
@@ -97,7 +94,7 @@ def _replace(tx: Transaction, task_type: TaskType, existing: Row, row: Row) -> R
             return None
         replaced = {**existing, **changes, "status": status, "due_at": due_at, "updated_at": tx.now}
         if is_in_line and is_blocked:
-            tx.execute(_MOVE_PLACE, {"of_task": existing["id"], "rank": changes["claim_rank"]})
+            move_place(tx, existing["id"], changes["claim_rank"])
         elif is_in_line:
             leave_line(tx, [existing["id"]])
             enter(tx, [replaced])

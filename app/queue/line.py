@@ -73,6 +73,9 @@ _DUE_KEYS = (
 _PLACES = select(line_places.c.task_id, line_places.c.key_id).where(_of_tasks)
 _LEAVE = delete(line_places).where(_of_tasks)
 _JOIN = insert(line_places)
+_MOVE_PLACE = (
+    update(line_places).where(line_places.c.task_id == bindparam("of_task")).values(claim_rank=bindparam("rank"))
+)
 _ADMITTED = (
     select(line_places.c.key_id, line_places.c.is_claimed).where(_of_keys, line_places.c.is_admitted).with_for_update()
 )
@@ -186,6 +189,11 @@ def leave_line(tx: Transaction, task_ids: list[int]) -> None:
         tx.execute(_LEAVE, {"task_ids": task_ids})
         admit(tx, key_ids)
         _forget_idle(tx, key_ids)
+
+
+def move_place(tx: Transaction, task_id: int, rank: int) -> None:
+    """Give the task another place in the line of its key, if it has one there."""
+    tx.execute(_MOVE_PLACE, {"of_task": task_id, "rank": rank})
 
 
 def note_claims(tx: Transaction, task_ids: list[int]) -> None:
