@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select
 
+from app.queue.pages import cut_page
 from app.storage.columns import Instant, to_json
 from app.storage.database import Row, Transaction
 from app.storage.models import audit_entries
@@ -89,9 +90,7 @@ def list_audit(
         statement = statement.where(entries.created_at >= created_from)
     if created_before is not None:
         statement = statement.where(entries.created_at < created_before)
-    rows = tx.all(statement)
-    page = rows[:limit]
-    return page, page[-1]["id"] if len(rows) > limit else None
+    return cut_page(tx.all(statement), limit)
 
 
 def remove_old_audit(tx: Transaction, keep_seconds: int) -> int:

@@ -9,6 +9,7 @@ from app.errors import OperationEnded, OperationNotFound
 from app.lifecycle import UNFINISHED, TaskStatus
 from app.queue.audit import PROGRAM, Actor, write_audit
 from app.queue.filters import TaskFilter
+from app.queue.pages import cut_page
 from app.queue.walk import Ground, Place, count_ground
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
@@ -36,7 +37,6 @@ FIRST_KEPT = (
 
 _LAST_TASK = select(func.coalesce(func.max(tasks.c.id), 0).label("id"))
 _READ = select(operations).where(operations.c.id == bindparam("operation_id"))
-_LIST = select(operations).order_by(operations.c.id.desc()).limit(bindparam("limit"))
 _CANCEL = (
     update(operations)
     .where(operations.c.id == bindparam("operation_id"), operations.c.status == RUNNING)
@@ -126,14 +126,16 @@ def read_operation(tx: Transaction, operation_id: int) -> Row:
     return row
 
 
-def list_operations(tx: Transaction, *, limit: int, below_id: int | None, status: str | None) -> list[Row]:
-    """Return operations, newest first."""
-    statement = _LIST
+def list_operations(
+    tx: Transaction, *, limit: int, below_id: int | None = None, status: str | None = None
+) -> tuple[list[Row], int | None]:
+    """Return a page of operations, newest first, and the id below which the next one begins."""
+    statement = select(operations).order_by(operations.c.id.desc()).limit(limit + 1)
     if below_id is not None:
         statement = statement.where(operations.c.id < below_id)
     if status is not None:
         statement = statement.where(operations.c.status == status)
-    return tx.all(statement, {"limit": limit})
+    return cut_page(tx.all(statement), limit)
 
 
 def cancel_operation(tx: Transaction, operation_id: int, actor: Actor = PROGRAM) -> Row:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.errors import ScheduleNotFound, TaskTypeInactive, TryAgain
 from app.queue.audit import PROGRAM, Actor, describe_changes, write_audit
+from app.queue.pages import cut_page
 from app.queue.parameters import check_parameters
 from app.queue.task_types import find_type, find_type_by_id, name_key, name_types
 from app.queue.timetable import Timetable
@@ -92,7 +93,6 @@ def list_schedules(
     tx: Transaction, *, limit: int, below_id: int | None = None, type_name: str | None = None
 ) -> tuple[list[Row], int | None]:
     """Return a page of schedules, newest first, and the id below which the next one begins."""
-    # One more than asked for tells whether there is a next page.
     statement = select(schedules).order_by(schedules.c.id.desc()).limit(limit + 1)
     if below_id is not None:
         statement = statement.where(schedules.c.id < below_id)
@@ -100,9 +100,8 @@ def list_schedules(
         key = name_key(type_name)
         of_name = [type_id for type_id, known in name_types(tx).items() if name_key(known) == key]
         statement = statement.where(schedules.c.type_id.in_(of_name))
-    rows = tx.all(statement)
-    page = rows[:limit]
-    return [_named(tx, row) for row in page], page[-1]["id"] if len(rows) > limit else None
+    page, next_below_id = cut_page(tx.all(statement), limit)
+    return [_named(tx, row) for row in page], next_below_id
 
 
 def delete_schedule(tx: Transaction, schedule_id: int, actor: Actor = PROGRAM) -> None:

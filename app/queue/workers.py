@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, func, or_, select, update
 from app.errors import WorkerNotFound
 from app.lifecycle import TaskStatus
 from app.queue.audit import PROGRAM, Actor, describe_changes, write_audit
+from app.queue.pages import cut_page
 from app.queue.sightings import KEPT
 from app.queue.task_types import name_types
 from app.storage.columns import Instant
@@ -75,9 +76,8 @@ def list_workers(
         )
     if seen_within_seconds is not None:
         statement = statement.where(workers.c.last_seen_at >= tx.now - timedelta(seconds=seen_within_seconds))
-    rows = tx.all(statement)
-    page = rows[:limit]
-    return _with_work(tx, page, alive_seconds), page[-1]["worker_id"] if len(rows) > limit else None
+    page, next_after = cut_page(tx.all(statement), limit, "worker_id")
+    return _with_work(tx, page, alive_seconds), next_after
 
 
 def read_worker(tx: Transaction, worker_id: str, *, alive_seconds: int) -> Row:

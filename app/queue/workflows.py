@@ -11,6 +11,8 @@ from app.errors import BatchRefused, CyclicWorkflow, Detail, InvalidWorkflow, Qu
 from app.lifecycle import FINISHED, TaskStatus
 from app.queue.create_many import create_tasks, unique_hash
 from app.queue.new_task import NewTask
+from app.queue.pages import cut_page
+from app.queue.task_types import find_type_by_id
 from app.storage.columns import to_json
 from app.storage.database import Row, Transaction
 from app.storage.models import dependencies, tasks, workflow_tasks, workflows
@@ -211,17 +213,25 @@ def state_of(counts: dict[TaskStatus, int]) -> str:
     return TaskStatus.COMPLETED.word
 
 
-def list_members(tx: Transaction, workflow_id: int, *, after_id: int, limit: int) -> list[Row]:
-    """Return tasks of a workflow by their ids, each with its name and the names of those that it waits for."""
-    members = tx.all(_MEMBERS, {"workflow_id": workflow_id, "after_id": after_id, "number": limit})
+def list_members(tx: Transaction, workflow_id: int, *, after_id: int, limit: int) -> tuple[list[Row], int | None]:
+    """Return a page of the tasks of a workflow by their ids, and the id after which the next one begins.
+
+    Each has its name, its type's as `type`, and as `depends_on` the names of those that it waits for.
+    """
+    found = tx.all(_MEMBERS, {"workflow_id": workflow_id, "after_id": after_id, "number": limit + 1})
+    members, next_after_id = cut_page(found, limit)
     waits = defaultdict(list)
     if members:
         for row in tx.all(_NAMES, {"task_ids": [member["id"] for member in members]}):
             waits[row["task_id"]].append(row["name"])
-    return [{**member, "depends_on": waits[member["id"]]} for member in members]
+    page = [
+        {**member, "type": find_type_by_id(tx, member["type_id"]).name, "depends_on": waits[member["id"]]}
+        for member in members
+    ]
+    return page, next_after_id
 
 
-def list_workflows(tx: Transaction, *, below_id: int | None, limit: int) -> list[Row]:
-    """Return workflows, newest first; `below_id` continues a listing."""
+def list_workflows(tx: Transaction, *, limit: int, below_id: int | None = None) -> tuple[list[Row], int | None]:
+    """Return a page of workflows, newest first, and the id below which the next one begins."""
     statement = _LIST if below_id is None else _LIST.where(workflows.c.id < below_id)
-    return tx.all(statement, {"number": limit})
+    return cut_page(tx.all(statement, {"number": limit + 1}), limit)

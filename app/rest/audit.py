@@ -33,12 +33,12 @@ def list_audit_entries(query: dict[str, Any]) -> Answer:
     `TASKMANAGER_AUDIT_SECONDS`.
     """
     cursor = query.pop("cursor", None)
-    below_id = read_cursor(cursor) if cursor else None
+    below_id = read_cursor(cursor)
     page, next_below_id = database().read(lambda tx: list_audit(tx, below_id=below_id, **query))
     data = {
         "entries": [show_audit_entry(row) for row in page],
         "count": len(page),
         "limit": query["limit"],
-        "next_cursor": make_cursor(next_below_id) if next_below_id is not None else None,
+        "next_cursor": make_cursor(next_below_id),
     }
     return Answer(data, "Audit entries retrieved successfully")

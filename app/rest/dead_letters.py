@@ -38,13 +38,13 @@ def list_all(query: dict[str, Any]) -> Answer:
     A page with a filter looks at 5,000 dead letters at most: it may be short, and `next_cursor` then goes on.
     """
     limit, cursor = query.pop("limit"), query.pop("cursor", None)
-    below = read_rank_cursor(cursor) if cursor else None
+    below = read_rank_cursor(cursor)
     page, next_below = database().read(lambda tx: list_dead_letters(tx, TaskFilter(**query), limit=limit, below=below))
     data = {
         "dead_letters": [show_task(row) for row in page],
         "count": len(page),
         "limit": limit,
-        "next_cursor": make_rank_cursor(*next_below) if next_below is not None else None,
+        "next_cursor": make_rank_cursor(next_below),
     }
     return Answer(data, "Dead letters retrieved successfully")
 

@@ -57,17 +57,15 @@ def begin(kind: str, which: TaskFilter, extra_attempts: int | None = None) -> An
 def list_all(query: dict[str, Any]) -> Answer:
     """List operations, newest first; those that have ended are kept for 30 days."""
     limit = query["limit"]
-    below_id = read_cursor(query["cursor"]) if query.get("cursor") else None
-    # One more than asked for tells whether there is a next page.
-    rows = database().read(
-        lambda tx: list_operations(tx, limit=limit + 1, below_id=below_id, status=query.get("status"))
+    below_id = read_cursor(query.get("cursor"))
+    page, next_below_id = database().read(
+        lambda tx: list_operations(tx, limit=limit, below_id=below_id, status=query.get("status"))
     )
-    page = rows[:limit]
     data = {
         "operations": [show_operation(row) for row in page],
         "count": len(page),
         "limit": limit,
-        "next_cursor": make_cursor(page[-1]["id"]) if len(rows) > limit else None,
+        "next_cursor": make_cursor(next_below_id),
     }
     return Answer(data, "Operations retrieved successfully")
 

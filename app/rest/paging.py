@@ -1,4 +1,4 @@
-"""Cursors: where the next page of a list begins."""
+"""Cursors: where the next page of a list begins. Without one it is the first page, or there is no next one."""
 
 import base64
 import binascii
@@ -14,34 +14,38 @@ _LONGEST_NAME = 255
 _NO_NAME = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-def make_cursor(below_id: int) -> str:
+def make_cursor(below_id: int | None) -> str | None:
     """Return the cursor of the page that begins below this id."""
-    return _write({"below_id": below_id})
+    return None if below_id is None else _write({"below_id": below_id})
 
 
-def read_cursor(cursor: str) -> int:
+def read_cursor(cursor: str | None) -> int | None:
     """Return the id below which the page begins; raises InvalidCursor."""
-    return _number(_read(cursor), "below_id", low=1)
+    return _number(_read(cursor), "below_id", low=1) if cursor else None
 
 
-def make_rank_cursor(rank: int, below_id: int) -> str:
+def make_rank_cursor(below: tuple[int, int] | None) -> str | None:
     """Return the cursor of the page that begins below this rank and, within it, below this id."""
-    return _write({"rank": rank, "below_id": below_id})
+    return None if below is None else _write({"rank": below[0], "below_id": below[1]})
 
 
-def read_rank_cursor(cursor: str) -> tuple[int, int]:
+def read_rank_cursor(cursor: str | None) -> tuple[int, int] | None:
     """Return the rank and the id below which the page begins; raises InvalidCursor."""
+    if not cursor:
+        return None
     read = _read(cursor)
     return _number(read, "rank", low=-MAX_ID), _number(read, "below_id", low=1)
 
 
-def make_name_cursor(after: str) -> str:
+def make_name_cursor(after: str | None) -> str | None:
     """Return the cursor of the page that begins after this name."""
-    return _write({"after": after})
+    return None if after is None else _write({"after": after})
 
 
-def read_name_cursor(cursor: str) -> str:
+def read_name_cursor(cursor: str | None) -> str | None:
     """Return the name after which the page begins; raises InvalidCursor."""
+    if not cursor:
+        return None
     after = _read(cursor).get("after")
     if not isinstance(after, str) or not 0 < len(after) <= _LONGEST_NAME or _NO_NAME.search(after):
         raise InvalidCursor

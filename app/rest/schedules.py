@@ -92,7 +92,7 @@ def preview(body: dict[str, Any]) -> Answer:
 def list_all(query: dict[str, Any]) -> Answer:
     """List schedules, newest first."""
     limit = query["limit"]
-    below_id = read_cursor(query["cursor"]) if query.get("cursor") else None
+    below_id = read_cursor(query.get("cursor"))
     page, next_below_id = database().read(
         lambda tx: list_schedules(tx, limit=limit, below_id=below_id, type_name=query.get("type"))
     )
@@ -100,7 +100,7 @@ def list_all(query: dict[str, Any]) -> Answer:
         "schedules": [show_schedule(row) for row in page],
         "count": len(page),
         "limit": limit,
-        "next_cursor": make_cursor(next_below_id) if next_below_id is not None else None,
+        "next_cursor": make_cursor(next_below_id),
     }
     return Answer(data, "Schedules retrieved successfully")
 

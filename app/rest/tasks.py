@@ -62,7 +62,7 @@ def list_all(query: dict[str, Any]) -> Answer:
             tx,
             limit=limit,
             offset=offset,
-            below_id=read_cursor(query["cursor"]) if query.get("cursor") else None,
+            below_id=read_cursor(query.get("cursor")),
             statuses=statuses,
             type_name=query.get("type"),
             worker_id=query.get("worker_id"),
@@ -78,7 +78,7 @@ def list_all(query: dict[str, Any]) -> Answer:
         "count": len(page),
         "limit": limit,
         "offset": offset,
-        "next_cursor": make_cursor(next_below_id) if next_below_id is not None else None,
+        "next_cursor": make_cursor(next_below_id),
     }
     return Answer(data, "Tasks retrieved successfully")
 

@@ -37,7 +37,7 @@ def get_workers(query: dict[str, Any]) -> Answer:
 
     These are all that were heard of within the last seven days, in the order of their ids.
     """
-    after = read_name_cursor(query["cursor"]) if query.get("cursor") else None
+    after = read_name_cursor(query.get("cursor"))
 
     def work(tx: Transaction) -> tuple[list[Row], str | None]:
         type_id = find_type(tx, query["type"]).id if "type" in query else None
@@ -54,7 +54,7 @@ def get_workers(query: dict[str, Any]) -> Answer:
     data = {
         "workers": [show_worker(row) for row in page],
         "count": len(page),
-        "next_cursor": make_name_cursor(next_after) if next_after is not None else None,
+        "next_cursor": make_name_cursor(next_after),
     }
     return Answer(data, "Workers retrieved successfully")
 

@@ -17,7 +17,6 @@ from app.errors import (
 from app.queue.filters import TaskFilter
 from app.queue.keys import Scope
 from app.queue.operations import CANCEL
-from app.queue.task_types import find_type_by_id
 from app.queue.workflows import Node, create_workflow, list_members, list_workflows, read_workflow, state_of
 from app.rest.contract import Answer, contract
 from app.rest.creation import IDEMPOTENCY, new_task, once
@@ -76,14 +75,12 @@ def create(body: dict[str, Any]) -> Answer:
 )
 def list_all(query: dict[str, Any]) -> Answer:
     """List the workflows, newest first."""
-    below_id = read_cursor(query["cursor"]) if query.get("cursor") else None
-    # One more than asked for tells whether there is a next page.
-    rows = database().read(lambda tx: list_workflows(tx, below_id=below_id, limit=query["limit"] + 1))
-    page = rows[: query["limit"]]
+    below_id = read_cursor(query.get("cursor"))
+    page, next_below_id = database().read(lambda tx: list_workflows(tx, below_id=below_id, limit=query["limit"]))
     data = {
         "workflows": [show_workflow(row) for row in page],
         "count": len(page),
-        "next_cursor": make_cursor(page[-1]["id"]) if len(rows) > len(page) else None,
+        "next_cursor": make_cursor(next_below_id),
     }
     return Answer(data, "Workflows retrieved successfully")
 
@@ -104,14 +101,13 @@ def get_workflow(workflow_id: int, query: dict[str, Any]) -> Answer:
 
     def work(tx: Transaction) -> dict[str, Any]:
         workflow, counts = read_workflow(tx, workflow_id)
-        members = list_members(tx, workflow_id, after_id=after_id, limit=limit + 1)
-        page = [{**member, "type": find_type_by_id(tx, member["type_id"]).name} for member in members[:limit]]
+        page, next_after_id = list_members(tx, workflow_id, after_id=after_id, limit=limit)
         return {
             **show_workflow(workflow),
             "status": state_of(counts),
             "counts": {status.word: number for status, number in sorted(counts.items())},
             "tasks": [show_member(member) for member in page],
-            "next_after_id": page[-1]["id"] if len(members) > limit else None,
+            "next_after_id": next_after_id,
         }
 
     return Answer(database().read(work), "Workflow retrieved successfully")

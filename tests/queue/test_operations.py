@@ -512,8 +512,8 @@ def test_operations_are_listed_newest_first_and_the_ended_ones_are_removed_after
     running = start(queue)
 
     def listed(**options):
-        given = {"limit": 10, "below_id": None, "status": None, **options}
-        return [row["id"] for row in queue.do(list_operations, **given)]
+        page, _next = queue.do(list_operations, **{"limit": 10, **options})
+        return [row["id"] for row in page]
 
     assert listed() == [running, *reversed(ids)]
     assert listed(limit=2) == [running, ids[2]]

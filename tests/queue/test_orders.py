@@ -62,11 +62,11 @@ def test_a_changed_order_is_followed_by_what_waits_already(queue, clock):
         pass
     assert [made.get(queue.must_claim(kind)["id"], "line") for _ in range(4)] == ["line", "early", "late", "none"]
     queue.register(claim_order="priority", priority_aging_seconds=60)
-    (rerank, _) = queue.do(list_operations, limit=5, below_id=None, status=None)
+    (rerank, _), _next = queue.do(list_operations, limit=5)
     assert rerank["kind"] == "rerank_tasks"
     while queue.do(run_operations):
         pass
-    (rerank, _) = queue.do(list_operations, limit=5, below_id=None, status=None)
+    (rerank, _), _next = queue.do(list_operations, limit=5)
     assert (rerank["status"], rerank["changed"] >= 4) == ("completed", True)
     assert in_line
 
@@ -74,4 +74,4 @@ def test_a_changed_order_is_followed_by_what_waits_already(queue, clock):
 def test_the_same_policies_again_rank_nothing_anew(queue):
     queue.register(priority_aging_seconds=60)
     queue.register(priority_aging_seconds=60)
-    assert queue.do(list_operations, limit=5, below_id=None, status=None) == []
+    assert queue.do(list_operations, limit=5) == ([], None)

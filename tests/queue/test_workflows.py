@@ -140,8 +140,9 @@ def test_a_fan_out_of_ten_thousand_and_back(queue):
 def test_its_tasks_are_shown_in_pages_with_their_names(queue):
     queue.register()
     workflow, ids = create(queue, node("a"), node("b", "a"), node("c", "a", "b"))
-    first = queue.do(list_members, workflow["id"], after_id=0, limit=2)
-    rest = queue.do(list_members, workflow["id"], after_id=first[-1]["id"], limit=2)
+    first, after_id = queue.do(list_members, workflow["id"], after_id=0, limit=2)
+    rest, end = queue.do(list_members, workflow["id"], after_id=after_id, limit=2)
+    assert (after_id, end) == (first[-1]["id"], None)
     assert [(member["name"], member["id"], member["depends_on"]) for member in first + rest] == [
         ("a", ids["a"], []),
         ("b", ids["b"], ["a"]),

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -10,7 +11,14 @@ from hypothesis import strategies as st
 
 from app.errors import InvalidCursor
 from app.rest.fields import MAX_ID
-from app.rest.paging import make_cursor, make_name_cursor, read_cursor, read_name_cursor
+from app.rest.paging import (
+    make_cursor,
+    make_name_cursor,
+    make_rank_cursor,
+    read_cursor,
+    read_name_cursor,
+    read_rank_cursor,
+)
 
 
 @given(st.integers(1, MAX_ID))
@@ -22,7 +30,7 @@ def test_a_cursor_leads_back_to_its_place(below_id: int) -> None:
     assert len(cursor) <= 100
 
 
-@given(st.text())
+@given(st.text(min_size=1))
 def test_any_text_is_a_cursor_or_refused(text: str) -> None:
     with suppress(InvalidCursor):
         assert 0 < read_cursor(text) <= MAX_ID
@@ -47,7 +55,7 @@ def test_the_longest_name_fits_into_a_cursor() -> None:
     assert len(make_name_cursor("\U0010ffff" * 255)) <= 2000
 
 
-@given(st.text())
+@given(st.text(min_size=1))
 def test_any_text_is_a_cursor_of_a_name_or_refused(text: str) -> None:
     with suppress(InvalidCursor):
         assert 0 < len(read_name_cursor(text)) <= 255
@@ -58,6 +66,17 @@ def test_a_name_that_cannot_be_is_refused(after: object) -> None:
     cursor = base64.urlsafe_b64encode(json.dumps({"after": after}).encode()).decode().rstrip("=")
     with pytest.raises(InvalidCursor):
         read_name_cursor(cursor)
+
+
+@pytest.mark.parametrize("read", [read_cursor, read_name_cursor, read_rank_cursor])
+@pytest.mark.parametrize("cursor", [None, ""])
+def test_without_a_cursor_the_page_is_the_first(read: Callable[[str | None], object], cursor: str | None) -> None:
+    assert read(cursor) is None
+
+
+@pytest.mark.parametrize("make", [make_cursor, make_name_cursor, make_rank_cursor])
+def test_behind_the_last_page_there_is_no_cursor(make: Callable[[None], str | None]) -> None:
+    assert make(None) is None
 
 
 def test_a_cursor_of_one_list_is_refused_by_the_other() -> None:
