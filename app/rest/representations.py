@@ -26,6 +26,14 @@ _WORDS = {int(status): status.word for status in TaskStatus}
 _CLAIMED = int(TaskStatus.CLAIMED)
 
 
+def _pick(row: Row, *names: str) -> dict[str, Any]:
+    return {name: row[name] for name in names}
+
+
+def _pick_instants(row: Row, *names: str) -> dict[str, Any]:
+    return {name: show_instant(row[name]) for name in names}
+
+
 def show_task(row: Row) -> dict[str, Any]:
     """Show a task; `params` and `result` only if they were read."""
     status = row["status"]
@@ -66,26 +74,26 @@ def show_task(row: Row) -> dict[str, Any]:
 
 def show_claimed(row: Row) -> dict[str, Any]:
     """Show a task to the worker that has claimed it."""
-    names = ("id", "name", "result", "is_omitted")
     handed_on = [
-        {"status": _WORDS[each["status"]], **{name: each[name] for name in names}} for each in row["dependencies"]
+        {"status": _WORDS[each["status"]], **_pick(each, "id", "name", "result", "is_omitted")}
+        for each in row["dependencies"]
     ]
     return {**show_task(row), "lease_token": row["lease_token"], "dependencies": handed_on}
 
 
 def show_workflow(row: Row) -> dict[str, Any]:
     """Show a workflow without its tasks."""
-    return {"id": row["id"], "name": row["name"], "created_at": show_instant(row["created_at"])}
+    return {**_pick(row, "id", "name"), **_pick_instants(row, "created_at")}
 
 
 def show_member(row: Row) -> dict[str, Any]:
     """Show a task within its workflow."""
-    names = (
-        *("name", "id", "type", "depends_on", "progress", "attempts"),
-        *("claimed_by", "error_message", "failure_reason"),
-    )
-    instants = {name: show_instant(row[name]) for name in ("available_at", "completed_at")}
-    return {"status": _WORDS[row["status"]], **{name: row[name] for name in names}, **instants}
+    return {
+        "status": _WORDS[row["status"]],
+        **_pick(row, "name", "id", "type", "depends_on", "progress", "attempts"),
+        **_pick(row, "claimed_by", "error_message", "failure_reason"),
+        **_pick_instants(row, "available_at", "completed_at"),
+    }
 
 
 def show_created(created: Created) -> dict[str, Any]:
@@ -100,13 +108,8 @@ def show_created(created: Created) -> dict[str, Any]:
 def show_task_type(row: Row, usage: Row | None) -> dict[str, Any]:
     """Show a task type with its policies and its usage."""
     return {
-        **{
-            name: row[name]
-            for name in ("id", "name", "version", "param_schema", "result_schema", "is_active", "is_paused")
-        },
-        **{name: row[name] for name in POLICIES},
-        "created_at": show_instant(row["created_at"]),
-        "updated_at": show_instant(row["updated_at"]),
+        **_pick(row, "id", "name", "version", "param_schema", "result_schema", "is_active", "is_paused", *POLICIES),
+        **_pick_instants(row, "created_at", "updated_at"),
         "usage_count": usage["usage_count"] if usage else 0,
         "last_used_at": show_instant(usage["last_used_at"]) if usage else None,
     }
@@ -114,40 +117,37 @@ def show_task_type(row: Row, usage: Row | None) -> dict[str, Any]:
 
 def show_attempt(row: Row) -> dict[str, Any]:
     """Show an unsuccessful attempt."""
-    plain = {
-        name: row[name] for name in ("number", "worker_id", "outcome", "error_message", "error_details", "late_report")
+    return {
+        **_pick(row, "number", "worker_id", "outcome", "error_message", "error_details", "late_report"),
+        **_pick_instants(row, "claimed_at", "ended_at", "late_report_at"),
     }
-    instants = {name: show_instant(row[name]) for name in ("claimed_at", "ended_at", "late_report_at")}
-    return {**plain, **instants}
 
 
 def show_audit_entry(row: Row) -> dict[str, Any]:
     """Show what somebody changed."""
-    plain = {name: row[name] for name in ("id", "api_key_id", "actor", "action", "subject", "details")}
-    return {**plain, "created_at": show_instant(row["created_at"])}
+    return {
+        **_pick(row, "id", "api_key_id", "actor", "action", "subject", "details"),
+        **_pick_instants(row, "created_at"),
+    }
 
 
 def show_duty(row: Row, now: datetime) -> dict[str, Any]:
     """Show how a duty is done."""
     return {
         "is_running": row["held_until"] is not None and row["held_until"] > now,
-        **{name: row[name] for name in ("last_seconds", "last_changed", "last_error")},
-        **{name: show_instant(row[name]) for name in ("held_until", "last_began_at", "last_ended_at", "last_error_at")},
+        **_pick(row, "last_seconds", "last_changed", "last_error"),
+        **_pick_instants(row, "held_until", "last_began_at", "last_ended_at", "last_error_at"),
     }
 
 
 def show_schedule(row: Row) -> dict[str, Any]:
     """Show a schedule."""
     extras = row["extras"]
-    plain = (
-        *("id", "name", "type", "type_id", "params", "priority", "cron", "interval_seconds", "timezone"),
-        *("jitter_seconds", "overlap", "catch_up", "catch_up_limit", "is_paused"),
-        *("last_task_id", "created_count", "skipped_count", "error_message"),
-    )
-    instants = ("starts_at", "ends_at", "next_at", "due_at", "last_at", "created_at", "updated_at")
     return {
-        **{name: row[name] for name in plain},
-        **{name: show_instant(row[name]) for name in instants},
+        **_pick(row, "id", "name", "type", "type_id", "params", "priority", "cron", "interval_seconds", "timezone"),
+        **_pick(row, "jitter_seconds", "overlap", "catch_up", "catch_up_limit", "is_paused"),
+        **_pick(row, "last_task_id", "created_count", "skipped_count", "error_message"),
+        **_pick_instants(row, "starts_at", "ends_at", "next_at", "due_at", "last_at", "created_at", "updated_at"),
         "tags": extras.get("tags", []),
         "metadata": extras.get("metadata", {}),
         "concurrency_key": extras.get("concurrency_key"),
@@ -156,18 +156,17 @@ def show_schedule(row: Row) -> dict[str, Any]:
 
 def show_operation(row: Row) -> dict[str, Any]:
     """Show an operation, with about how much of it is done."""
-    plain = ("id", "kind", "options", "status", "examined", "changed", "error_message", "created_by")
     total = row["position"]["total"]
     percent = None if total is None else min(99, 100 * row["examined"] // max(total, 1))
     which = TaskFilter.from_json(row["filter"])
     return {
-        **{name: row[name] for name in plain},
+        **_pick(row, "id", "kind", "options", "status", "examined", "changed", "error_message", "created_by"),
         "filter": {
             name: show_instant(getattr(which, name)) if name in INSTANTS else value
             for name, value in row["filter"].items()
         },
         "percent": 100 if row["status"] == COMPLETED else percent,
-        **{name: show_instant(row[name]) for name in ("created_at", "updated_at", "ended_at")},
+        **_pick_instants(row, "created_at", "updated_at", "ended_at"),
     }
 
 
@@ -185,23 +184,21 @@ def show_cause(cause: Cause) -> dict[str, Any]:
 
 def show_log_line(row: Row) -> dict[str, Any]:
     """Show a line of a task's log."""
-    plain = {name: row[name] for name in ("id", "attempt", "level", "message")}
-    return {**plain, "logged_at": show_instant(row["logged_at"])}
+    return {**_pick(row, "id", "attempt", "level", "message"), **_pick_instants(row, "logged_at")}
 
 
 def show_key(row: Row) -> dict[str, Any]:
     """Show a key without its hash."""
     return {
-        "id": row["id"],
-        "name": row["name"],
-        "prefix": row["prefix"],
+        **_pick(row, "id", "name", "prefix"),
         "scopes": row["scopes"].split(","),
-        **{name: show_instant(row[name]) for name in ("expires_at", "revoked_at", "created_at")},
+        **_pick_instants(row, "expires_at", "revoked_at", "created_at"),
     }
 
 
 def show_worker(row: Row) -> dict[str, Any]:
     """Show a worker with what it does."""
-    plain = ("worker_id", "version", "is_alive", "types", "running_tasks", "running_task_ids", "command")
-    instants = ("first_seen_at", "last_seen_at", "commanded_at")
-    return {**{name: row[name] for name in plain}, **{name: show_instant(row[name]) for name in instants}}
+    return {
+        **_pick(row, "worker_id", "version", "is_alive", "types", "running_tasks", "running_task_ids", "command"),
+        **_pick_instants(row, "first_seen_at", "last_seen_at", "commanded_at"),
+    }
