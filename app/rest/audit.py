@@ -26,7 +26,7 @@ blueprint = Blueprint("audit", __name__, url_prefix="/audit")
     messages={200: "Audit entries retrieved successfully"},
     errors=(InvalidCursor,),
 )
-def list_audit_entries(query: dict[str, Any]) -> Answer:
+def list_all(query: dict[str, Any]) -> Answer:
     """List who changed what, newest first.
 
     An entry is written in the transaction of its change, so there is neither without the other. It is removed after

@@ -58,7 +58,7 @@ def list_all(query: dict[str, Any]) -> Answer:
     answer=schemas.Summary,
     messages={200: "Dead letters counted successfully"},
 )
-def get_summary(query: dict[str, Any]) -> Answer:
+def count(query: dict[str, Any]) -> Answer:
     """Count the dead letters by what they died of.
 
     That is their type, their reason and the first line of their error.

@@ -46,7 +46,7 @@ def write(task_id: int, body: dict[str, Any]) -> Answer:
     messages={200: "Log lines retrieved successfully"},
     errors=(TaskNotFound,),
 )
-def get_task_logs(task_id: int, query: dict[str, Any]) -> Answer:
+def list_of_task(task_id: int, query: dict[str, Any]) -> Answer:
     """Read the log of a task, oldest line first.
 
     To follow it, ask again with `after_id` set to `next_after_id` of the answer before.

@@ -37,7 +37,7 @@ def get_queue() -> Answer:
     answer=schemas.Queue,
     messages={200: "Queue updated successfully"},
 )
-def patch_queue(body: dict[str, Any]) -> Answer:
+def change(body: dict[str, Any]) -> Answer:
     """Pause, resume or drain the whole queue; what is left out stays.
 
     Tasks that are being worked on go on, and their workers are told. Other server processes follow within

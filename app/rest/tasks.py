@@ -215,7 +215,7 @@ def requeue(task_id: int, body: dict[str, Any]) -> Answer:
     messages={200: "Attempts retrieved successfully"},
     errors=(TaskNotFound,),
 )
-def get_task_attempts(task_id: int) -> Answer:
+def list_of_task(task_id: int) -> Answer:
     """List the attempts that did not complete the task, oldest first."""
     rows = database().read(lambda tx: list_attempts(tx, task_id))
     return Answer(

@@ -32,7 +32,7 @@ _ALIVE_SECONDS = 60
     messages={200: "Workers retrieved successfully"},
     errors=(TaskTypeNotFound, InvalidCursor),
 )
-def get_workers(query: dict[str, Any]) -> Answer:
+def list_all(query: dict[str, Any]) -> Answer:
     """List the workers.
 
     These are all that were heard of within the last seven days, in the order of their ids.
@@ -83,7 +83,7 @@ def get_worker(worker: str) -> Answer:
     messages={200: "Worker commanded successfully"},
     errors=(WorkerNotFound,),
 )
-def post_command(worker: str, body: dict[str, Any]) -> Answer:
+def command(worker: str, body: dict[str, Any]) -> Answer:
     """Tell a worker to be quiet or to terminate, or take that back.
 
     It gets no tasks from now on, and hears the command with its next claim, heartbeat or progress. The command stays
@@ -103,7 +103,7 @@ def post_command(worker: str, body: dict[str, Any]) -> Answer:
     answer=schemas.CommandedWorkers,
     messages={200: "Workers commanded successfully"},
 )
-def post_command_to_all(body: dict[str, Any]) -> Answer:
+def command_all(body: dict[str, Any]) -> Answer:
     """Command all workers that are known now.
 
     Each is told what a command to it alone would tell it, or with null has its command taken back. Workers that come
