@@ -30,7 +30,6 @@ from app.rest.contract import Answer, contract
 from app.rest.problems import show_refusal
 from app.rest.representations import show_created
 from app.rest.schemas import creation as schemas
-from app.rest.schemas import tasks
 from app.storage.database import Transaction
 from app.web.auth import current_key
 from app.web.current import database
@@ -61,8 +60,8 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
     "create_task",
     tag=TAG,
     scope=Scope.PRODUCER,
-    body=tasks.NewTask,
-    answer=tasks.CreatedTask,
+    body=schemas.NewTask,
+    answer=schemas.CreatedTask,
     messages=CREATED,
     errors=(*CREATE_ERRORS, IdempotencyKeyReused, TryAgain),
     headers=IDEMPOTENCY,

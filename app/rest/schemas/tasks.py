@@ -1,144 +1,12 @@
 """Tasks on the wire, as producers see them."""
 
-import re
-from typing import Any, ClassVar
-
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import fields, validate
 
 from app.lifecycle import TaskStatus
-from app.policies import ON_DUPLICATE
-from app.queue.dependencies import ON_FAILURE
-from app.rest.fields import (
-    MAX_ID,
-    AnyJson,
-    Flag,
-    Instant,
-    Int,
-    JsonObject,
-    Lines,
-    LongText,
-    Name,
-    Seconds,
-    Text,
-)
+from app.rest.fields import MAX_ID, AnyJson, Instant, Int, JsonObject, Lines, LongText, Name, Text
 from app.rest.schemas.base import AnswerSchema, RequestSchema
-from app.storage.columns import to_json
 
-_YEAR = 366 * 86400
 MAX_PRIORITY = 2**31 - 1
-MAX_METADATA = 50
-MAX_METADATA_CHARACTERS = 8192
-METADATA_NAME = re.compile(r"[^\x00-\x1f\x7f=]{1,100}")
-
-
-class ParentId(Text):
-    """An id that older clients send as a number or a text."""
-
-    tolerated: ClassVar[dict[str, Any] | None] = {"type": "integer", "minimum": -MAX_ID, "maximum": MAX_ID}
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
-        if isinstance(value, float):
-            raise ValidationError("Not a valid integer.")
-        if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_ID:
-            value = str(value)
-        return super()._deserialize(value, attr, data, **kwargs)
-
-
-class Tag(Text):
-    """A word to find tasks by: filters put several into one text."""
-
-    pattern = r"^[^\x00-\x1f\x7f,=]*$"
-    forbidden = re.compile(r"[\x00-\x1f\x7f,=]")
-    forbidden_are = "control characters, commas or equals signs"
-
-
-class Metadata(JsonObject):
-    """A small object of the producer's own."""
-
-    rules: ClassVar[dict[str, Any]] = {
-        "maxProperties": MAX_METADATA,
-        "propertyNames": {"pattern": f"^{METADATA_NAME.pattern}$"},
-    }
-
-    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> dict[str, Any]:
-        members = super()._deserialize(value, attr, data, **kwargs)
-        if len(members) > MAX_METADATA or len(to_json(members)) > MAX_METADATA_CHARACTERS:
-            raise ValidationError(
-                f"At most {MAX_METADATA} members, and {MAX_METADATA_CHARACTERS} characters of JSON in all."
-            )
-        if not all(METADATA_NAME.fullmatch(name) for name in members):
-            raise ValidationError("A name must have 1 to 100 characters, without control characters and `=`.")
-        return members
-
-
-class NewTask(RequestSchema):
-    """A task to be done."""
-
-    example: ClassVar[dict[str, Any] | None] = {"type": "checksum", "params": {"path": "README.md"}, "priority": 5}
-    rules: ClassVar[dict[str, Any]] = {
-        "not": {
-            "required": ["available_at", "delay_seconds"],
-            "properties": {"available_at": {"type": "string"}, "delay_seconds": {"type": "number"}},
-        }
-    }
-    type = Name("The name of its task type.", "checksum", required=True)
-    params = JsonObject(
-        "What the worker needs to know; must fit the type's `param_schema`.", {"path": "README.md"}, required=True
-    )
-    priority = Int(
-        "Higher first; tasks of equal priority are done oldest first.",
-        0,
-        low=-MAX_PRIORITY,
-        high=MAX_PRIORITY,
-        load_default=0,
-        allow_none=False,
-    )
-    available_at = Instant("Not to be claimed before this instant.", allow_none=True)
-    delay_seconds = Seconds(
-        "Not to be claimed for so many seconds; not together with `available_at`.", 30, high=10 * _YEAR, allow_none=True
-    )
-    deadline_at = Instant(
-        "No attempt begins after this instant: a task still waiting then fails with `deadline_passed`.",
-        "2099-12-31T00:00:00.000Z",
-        allow_none=True,
-    )
-    dedupe_key = Name(
-        "Your own mark of what is the same task; replaces the comparison of parameters.",
-        "README-2026-11-23",
-        allow_none=True,
-    )
-    on_duplicate = fields.String(
-        validate=validate.OneOf(ON_DUPLICATE),
-        allow_none=True,
-        metadata={"description": "What an equal task means, if not what the type says.", "example": "return"},
-    )
-    parent_task_id = ParentId("Kept as it is; it has no meaning to the queue.", "17", allow_none=True)
-    tags = fields.List(
-        Tag("A word to find the task by.", "nightly", low=1, high=100),
-        validate=validate.Length(0, 20),
-        metadata={"description": "Words to find the task by.", "example": ["nightly"]},
-    )
-    metadata = Metadata("Notes of your own, to find the task by (short values) or to read.", {"customer": "42"})
-    concurrency_key = Name(
-        "Tasks with the same key share the type's limits per key: a tenant, or a host.", "tenant-7", allow_none=True
-    )
-    depends_on = fields.List(
-        Int("A task.", 16, low=1, high=MAX_ID),
-        validate=validate.Length(0, 1000),
-        metadata={"description": "Tasks that must end before this one is claimable.", "example": []},
-    )
-    on_dependency_failure = fields.String(
-        validate=validate.OneOf(ON_FAILURE),
-        metadata={
-            "description": "What becomes of this task if one that it waits for fails or is cancelled.",
-            "example": "fail",
-        },
-    )
-
-    @validates_schema
-    def _check_times(self, data: dict[str, Any], **_: Any) -> None:
-        if data.get("available_at") is not None and data.get("delay_seconds") is not None:
-            raise ValidationError("Give `available_at` or `delay_seconds`, not both.", "delay_seconds")
 
 
 class ChangedTask(RequestSchema):
@@ -204,16 +72,6 @@ class Task(AnswerSchema):
     workflow_id = Int("The workflow it belongs to.", 3, low=1, high=MAX_ID, required=True, allow_none=True)
     schedule_id = Int("The schedule that created it.", 2, low=1, high=MAX_ID, required=True, allow_none=True)
     scheduled_for = Instant("The instant of its schedule for which it was created.", required=True, allow_none=True)
-
-
-class CreatedTask(Task):
-    """A task, and whether it was there already."""
-
-    deduplicated = Flag(
-        "Whether an equal task was there already and is returned instead of a new one.", False, required=True
-    )
-
-    replaced = Flag("Whether that task still waited, and has taken over what was asked for.", False, required=True)
 
 
 class ListedTask(Task):
