@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, select, update
 from app.lifecycle import FailureReason, TaskStatus
 from app.queue.attempts import add_attempts
 from app.queue.enter import COLUMNS, enter
-from app.queue.finish import FINISH, finish_parameters
+from app.queue.finish import FINISH, finish_by_type
 from app.queue.leases import EXPIRED
 from app.queue.retry_policy import is_out_of_time, retries_end
 from app.queue.task_types import find_type_by_id
@@ -110,9 +110,5 @@ def expire_waiting(tx: Transaction, task_ids: list[int]) -> int:
 
 
 def _give_up(tx: Transaction, dead: list[Row], reason: str, error: str) -> None:
-    by_type = defaultdict(list)
-    for task in dead:
-        by_type[task["type_id"]].append(task["id"])
-    for type_id, task_ids in by_type.items():
-        finish = finish_parameters(find_type_by_id(tx, type_id), tx.now)
-        tx.execute(_GIVE_UP, {"task_ids": task_ids, "reason": reason, "error": error, **finish})
+    for finish in finish_by_type(tx, dead):
+        tx.execute(_GIVE_UP, {"reason": reason, "error": error, **finish})

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, false, select, update
 
 from app.lifecycle import FINISHED, FailureReason, TaskStatus
 from app.queue.enter import COLUMNS, enter
-from app.queue.finish import FINISH, finish_parameters
+from app.queue.finish import FINISH, finish_by_type
 from app.queue.line import leave_line
 from app.queue.task_types import find_type_by_id
 from app.storage.columns import Instant
@@ -119,17 +119,13 @@ def _see_to(tx: Transaction, task: Row, edges: list[Row]) -> list[int]:
 def _give_up(tx: Transaction, ended: Row, on_failure: str, rows: list[Row]) -> None:
     happened = "has failed" if ended["status"] == TaskStatus.FAILED else "was cancelled"
     is_failure = on_failure == "fail"
-    by_type = defaultdict(list)
-    for row in rows:
-        by_type[row["type_id"]].append(row["id"])
-    for type_id, ids in by_type.items():
+    for finish in finish_by_type(tx, rows):
         tx.execute(
             _GIVE_UP,
             {
-                "task_ids": ids,
                 "next_status": int(TaskStatus.FAILED if is_failure else TaskStatus.CANCELLED),
                 "reason": FailureReason.DEPENDENCY_FAILED if is_failure else None,
                 "error": f"Task {ended['id']}, which it waits for, {happened}",
-                **finish_parameters(find_type_by_id(tx, type_id), tx.now),
+                **finish,
             },
         )

@@ -1,7 +1,6 @@
 """Operate: do one slice of an operation, in one short transaction that no two processes do at once."""
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -10,12 +9,11 @@ from sqlalchemy.exc import DBAPIError
 
 from app.errors import QueueError
 from app.lifecycle import UNFINISHED, TaskStatus
-from app.queue.finish import FINISH, finish_parameters
+from app.queue.finish import FINISH, finish_by_type
 from app.queue.operations import CANCEL, COMPLETED, FAILED, PURGE, REQUEUE, RERANK, RUNNING, ground_of
 from app.queue.remove import remove_tasks
 from app.queue.requeue import COLUMNS, requeue_tasks
 from app.queue.rerank import rerank_tasks
-from app.queue.task_types import find_type_by_id
 from app.queue.walk import SLICE, Ground, Place, walk_on
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
@@ -173,12 +171,8 @@ def _purge(tx: Transaction, operation: Row, rows: list[Row]) -> list[int]:
 
 
 def _cancel(tx: Transaction, operation: Row, rows: list[Row]) -> list[int]:
-    by_type: dict[int, list[int]] = defaultdict(list)
-    for row in rows:
-        by_type[row["type_id"]].append(row["id"])
-    for type_id, task_ids in by_type.items():
-        finish = finish_parameters(find_type_by_id(tx, type_id), tx.now)
-        tx.execute(_CANCEL_TASKS, {"task_ids": task_ids, **finish})
+    for finish in finish_by_type(tx, rows):
+        tx.execute(_CANCEL_TASKS, finish)
     return [row["id"] for row in rows]
 
 
