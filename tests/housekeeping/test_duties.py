@@ -15,8 +15,8 @@ from app.housekeeping.jobs import all_jobs
 from app.housekeeping.rounds import Rounds
 from app.queue.duties import HOUSEKEEPING, extend_hold, read_duty, release_duty, take_duty
 from app.storage.models import audit_entries, tasks
-from tests.queue.test_explain import _is_mysql
 from tests.support.jobs import make_job
+from tests.support.plans import is_mysql
 
 
 def duty_of(queue):
@@ -242,7 +242,7 @@ def test_the_look_is_answered_by_indexes_however_many_rows_there_are(queue, data
 
     database.write(fill)
     look = Rounds(database, all_jobs(settings))._look
-    if _is_mysql(database):
+    if is_mysql(database):
 
         def reads(tx):
             rows = tx.all(text("SHOW SESSION STATUS LIKE 'Handler_read%'"))

@@ -1,14 +1,11 @@
 """Every question of the hot paths goes through the index that was made for it, and nothing is sorted for it."""
 
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import select, text
 
 from app.lifecycle import TaskStatus
 from app.policies import Policies
@@ -37,12 +34,12 @@ from app.storage.models import (
     workflow_tasks,
     workflows,
 )
+from tests.support.plans import all_statements_of, check, check_bounded, is_mysql, plan, recorded, statements_of
 
 TYPES = 3
 ROWS = 20_000
 _CHUNK = 500
 ORDER = ClaimOrder(worker_id="worker-1")
-Statement = tuple[str, Any]
 
 
 @pytest.fixture
@@ -69,7 +66,7 @@ def full_database(database: Database) -> Database:
         copy = text(f"INSERT INTO tasks ({columns}) SELECT {columns} FROM tasks ORDER BY id LIMIT {_CHUNK}")
         database.write(lambda tx, copy=copy: tx.execute(copy))
     with database.engine.connect() as connection:
-        connection.exec_driver_sql("ANALYZE TABLE tasks" if _is_mysql(database) else "ANALYZE").close()
+        connection.exec_driver_sql("ANALYZE TABLE tasks" if is_mysql(database) else "ANALYZE").close()
     return database
 
 
@@ -108,99 +105,13 @@ def _row(tx: Transaction, type_ids: list[int], number: int) -> dict[str, Any]:
     }
 
 
-def _is_mysql(database: Database) -> bool:
-    return database.engine.dialect.name == "mysql"
-
-
-@contextmanager
-def recorded(database: Database, *, with_updates: bool = False) -> Iterator[list[Statement]]:
-    """Collect the statements that are really sent, as they are sent."""
-    statements: list[Statement] = []
-
-    def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
-        is_update = "UPDATE tasks" in statement and with_updates
-        if is_update or statement.startswith("SELECT"):
-            statements.append((statement, parameters))
-
-    event.listen(database.engine, "before_cursor_execute", keep)
-    try:
-        yield statements
-    finally:
-        event.remove(database.engine, "before_cursor_execute", keep)
-
-
-def plan(database: Database, statement: Statement) -> list[dict[str, Any]]:
-    verb = "EXPLAIN" if _is_mysql(database) else "EXPLAIN QUERY PLAN"
-    with database.engine.connect() as connection:
-        # What is said before an update for the time of its locks cannot be explained.
-        explained = statement[0].rpartition(" FOR UPDATE tasks")
-        sent = f"UPDATE tasks{explained[2]}" if explained[1] else statement[0]
-        rows = connection.exec_driver_sql(f"{verb} {sent}", statement[1]).mappings()
-        return [dict(row) for row in rows]
-
-
-def check(database: Database, steps: list[dict[str, Any]], index: str, *, may_sort: bool = False) -> None:
-    """Assert that `tasks` is only ever looked at through `index`, and, unless it `may_sort`, that nothing is sorted."""
-    assert steps
-    if _is_mysql(database):
-        of_tasks = [step for step in steps if step["table"] in ("tasks", "head")]
-        assert of_tasks, steps
-        for step in of_tasks:
-            is_read = step["type"] in ("const", "eq_ref", "ref", "range", "index_subquery", "unique_subquery")
-            assert is_read and step["key"] in (index, "PRIMARY"), step
-        assert any(step["key"] == index for step in of_tasks), steps
-        extra = "; ".join(step["Extra"] or "" for step in steps)
-        assert may_sort or ("filesort" not in extra and "temporary" not in extra), steps
-        return
-    details = [step["detail"] for step in steps]
-    looks = [detail for detail in details if " tasks" in detail or " head" in detail]
-    assert looks and all(look.startswith("SEARCH") for look in looks), details
-    name = "INTEGER PRIMARY KEY" if index == "PRIMARY" else f" {index} "
-    assert any(name in look for look in looks), details
-    assert may_sort or not any("TEMP B-TREE" in detail for detail in details), details
-
-
 def _type_ids(database: Database) -> list[int]:
     return sorted({row["type_id"] for row in database.read(lambda tx: list_tasks(tx, limit=10))})
 
 
-def _all_statements(database: Database, work: Callable[[Transaction], Any]) -> list[Statement]:
-    with recorded(database) as statements:
-        database.write(work, atomic=False)
-    return statements
-
-
-def _statements(database: Database, work: Callable[[Transaction], Any]) -> list[Statement]:
-    """Return those that look at tasks."""
-    return [
-        statement
-        for statement in _all_statements(database, work)
-        if "FROM tasks" in statement[0] or "JOIN tasks" in statement[0]
-    ]
-
-
-def check_bounded(database: Database, statement: Statement) -> None:
-    """Assert that no table is scanned and nothing is sorted, whatever the statement looks at."""
-    steps = plan(database, statement)
-    if _is_mysql(database):
-        # What stands in angle brackets is made by another step, and as long as that step says.
-        of_tables = [step for step in steps if step["table"] and not step["table"].startswith("<")]
-        scans = [step for step in of_tables if step["type"] in ("ALL", "index")]
-        extra = "; ".join(step["Extra"] or "" for step in steps)
-        assert not scans and "filesort" not in extra and "temporary" not in extra, (statement[0], steps)
-        return
-    details = [step["detail"] for step in steps]
-    scanned = [detail for detail in details if re.match(r"SCAN (TABLE )?[a-z]+", detail) and not _is_made(detail)]
-    assert not scanned and not any("TEMP B-TREE" in detail for detail in details), (statement[0], details)
-
-
-def _is_made(detail: str) -> bool:
-    return re.match(r"SCAN (TABLE )?(anon_\d+|subquery|unmet|admitted|CONSTANT)", detail) is not None
-
-
 def test_a_claim_of_one_type_finds_its_task_at_the_head_of_the_index(full_database: Database) -> None:
     type_id = _type_ids(full_database)[0]
-    (head,) = _statements(full_database, lambda tx: claim_task(tx, [type_id], ORDER))[:1]
+    (head,) = statements_of(full_database, lambda tx: claim_task(tx, [type_id], ORDER))[:1]
     check(full_database, plan(full_database, head), "ix_tasks_claim")
 
 
@@ -210,7 +121,7 @@ def test_a_claim_that_skips_what_others_hold_uses_the_same_index(full_database: 
         lambda tx: tx.execute(text("UPDATE task_types SET max_concurrency = 1000000, revision = revision + 1"))
     )
     full_database.cache.clear()
-    statements = _statements(full_database, lambda tx: claim_task(tx, [type_id], ORDER))
+    statements = statements_of(full_database, lambda tx: claim_task(tx, [type_id], ORDER))
     heads = [statement for statement in statements if "ORDER BY tasks.claim_rank" in statement[0]]
     assert len(heads) == 2
     for head in heads:
@@ -222,7 +133,7 @@ def test_a_claim_that_skips_what_others_hold_uses_the_same_index(full_database: 
 def test_a_claim_of_several_types_looks_at_one_entry_for_each(full_database: Database) -> None:
     type_ids = _type_ids(full_database)
     assert len(type_ids) == TYPES
-    (types, head) = _statements(full_database, lambda tx: claim_task(tx, type_ids, ORDER))[:2]
+    (types, head) = statements_of(full_database, lambda tx: claim_task(tx, type_ids, ORDER))[:2]
     # Three types are put in order: that is the one sort, and it is as long as the list of types.
     steps = plan(full_database, types)
     check(full_database, steps, "ix_tasks_claim", may_sort=True)
@@ -258,19 +169,19 @@ def test_reports_in_a_batch_are_written_by_primary_key(full_database: Database) 
 
 
 def test_what_time_must_do_is_found_through_the_alarm(full_database: Database) -> None:
-    (due,) = _statements(full_database, do_what_is_due)
+    (due,) = statements_of(full_database, do_what_is_due)
     check(full_database, plan(full_database, due), "ix_tasks_due_at")
 
 
 def test_a_task_is_read_by_its_primary_key(full_database: Database) -> None:
     task_id = full_database.read(lambda tx: list_tasks(tx, limit=1))[0]["id"]
-    (read,) = _statements(full_database, lambda tx: read_task(tx, task_id))
+    (read,) = statements_of(full_database, lambda tx: read_task(tx, task_id))
     check(full_database, plan(full_database, read), "PRIMARY")
 
 
 def test_a_list_walks_down_the_primary_key_from_its_cursor(full_database: Database) -> None:
     newest = full_database.read(lambda tx: list_tasks(tx, limit=1))[0]["id"]
-    (page,) = _statements(full_database, lambda tx: list_tasks(tx, limit=50, below_id=newest - 1000))
+    (page,) = statements_of(full_database, lambda tx: list_tasks(tx, limit=50, below_id=newest - 1000))
     check(full_database, plan(full_database, page), "PRIMARY")
 
 
@@ -281,7 +192,7 @@ def _task_of(database: Database, status: TaskStatus) -> int:
 
 def test_the_statistics_of_a_type_are_bounded_looks_through_an_index(full_database: Database) -> None:
     name = full_database.read(lambda tx: list_tasks(tx, limit=1))[0]["type"]
-    statements = _all_statements(full_database, lambda tx: read_statistics(tx, name))
+    statements = all_statements_of(full_database, lambda tx: read_statistics(tx, name))
     assert len(statements) >= 6
     for statement in statements:
         check_bounded(full_database, statement)
@@ -296,7 +207,7 @@ def test_an_explanation_of_a_pending_task_is_bounded_looks_through_an_index(full
         full_database.write(lambda tx, step=step: tx.execute(text(step)))
         full_database.cache.clear()
         task_id = _task_of(full_database, TaskStatus.PENDING)
-        statements = _all_statements(full_database, lambda tx, task_id=task_id: explain_task(tx, task_id))
+        statements = all_statements_of(full_database, lambda tx, task_id=task_id: explain_task(tx, task_id))
         assert any(" < " in statement[0] for statement in statements)
         for statement in statements:
             check_bounded(full_database, statement)
@@ -332,13 +243,13 @@ def test_an_explanation_of_a_blocked_task_is_bounded_looks_through_an_index(full
     def analyze() -> None:
         names = "tasks, dependencies, concurrency_keys, line_places, worker_types"
         with full_database.engine.connect() as connection:
-            connection.exec_driver_sql(f"ANALYZE TABLE {names}" if _is_mysql(full_database) else "ANALYZE").close()
+            connection.exec_driver_sql(f"ANALYZE TABLE {names}" if is_mysql(full_database) else "ANALYZE").close()
 
     full_database.write(block)
     analyze()
-    waiting = _all_statements(full_database, lambda tx: explain_task(tx, blocked))
+    waiting = all_statements_of(full_database, lambda tx: explain_task(tx, blocked))
     full_database.write(lambda tx: tx.execute(dependencies.delete()))
-    in_line = _all_statements(full_database, lambda tx: explain_task(tx, blocked))
+    in_line = all_statements_of(full_database, lambda tx: explain_task(tx, blocked))
     assert any("dependencies" in statement[0] for statement in waiting)
     assert any("line_places" in statement[0] for statement in in_line)
     for statement in [*waiting, *in_line]:
@@ -353,7 +264,7 @@ def test_the_slices_of_an_operation_come_from_the_index_of_claims_alone(full_dat
     statements = [
         statement
         for _ in range(2)
-        for statement in _statements(full_database, lambda tx: run_operation(tx, operation_id))
+        for statement in statements_of(full_database, lambda tx: run_operation(tx, operation_id))
         if "ORDER BY tasks.claim_rank" in statement[0]
     ]
     assert any("tasks.claim_rank =" in statement[0] for statement in statements)
@@ -369,7 +280,7 @@ def test_what_a_slice_means_is_found_by_primary_key(full_database: Database) -> 
     full_database.write(lambda tx: start_operation(tx, new))
     which = TaskFilter(type="type-1", worker_id="w", failure_reason="lease_expired", error_contains="x")
     operation_id = full_database.write(lambda tx: start_operation(tx, replace(new, filter=which)))["id"]
-    statements = _statements(full_database, lambda tx: run_operation(tx, operation_id))
+    statements = statements_of(full_database, lambda tx: run_operation(tx, operation_id))
     (meant,) = [statement for statement in statements if "failure_reason" in statement[0]]
     check(full_database, plan(full_database, meant), "PRIMARY")
 
@@ -379,7 +290,7 @@ def test_dead_letters_are_listed_through_the_index_of_claims(full_database: Data
         below = list_dead_letters(tx, TaskFilter(), limit=50, below=None)[1]
         list_dead_letters(tx, TaskFilter(), limit=50, below=below)
 
-    statements = _statements(full_database, walk)
+    statements = statements_of(full_database, walk)
     walks = [statement for statement in statements if "ORDER BY tasks.claim_rank DESC" in statement[0]]
     assert len(walks) > 2 * TYPES
     for statement in walks:
@@ -389,7 +300,7 @@ def test_dead_letters_are_listed_through_the_index_of_claims(full_database: Data
 
 
 def test_dead_letters_are_counted_without_a_look_at_all_tasks(full_database: Database) -> None:
-    statements = _statements(full_database, lambda tx: count_dead_letters(tx, TaskFilter()))
+    statements = statements_of(full_database, lambda tx: count_dead_letters(tx, TaskFilter()))
     (groups, *_) = [statement for statement in statements if "GROUP BY" in statement[0]]
     check(full_database, plan(full_database, groups), "ix_tasks_claim", may_sort=True)
 
@@ -411,7 +322,7 @@ def labelled_database(full_database: Database) -> Database:
     full_database.write(label)
     with full_database.engine.connect() as connection:
         tables = "tasks, task_labels, workflow_tasks"
-        connection.exec_driver_sql(f"ANALYZE TABLE {tables}" if _is_mysql(full_database) else "ANALYZE").close()
+        connection.exec_driver_sql(f"ANALYZE TABLE {tables}" if is_mysql(full_database) else "ANALYZE").close()
     return full_database
 
 
@@ -434,10 +345,10 @@ def test_labels_are_walked_down_from_the_newest_task_and_nothing_is_sorted(label
         filters = {**given, **({"workflow_id": number} if "workflow_id" in given else {})}
         # The names of the types are read first, as another request would have done.
         labelled_database.read(lambda tx: list_tasks(tx, limit=1, type_name="type-1"))
-        (page,) = _statements(labelled_database, lambda tx, filters=filters: list_tasks(tx, limit=50, **filters))
+        (page,) = statements_of(labelled_database, lambda tx, filters=filters: list_tasks(tx, limit=50, **filters))
         steps = plan(labelled_database, page)
         check(labelled_database, steps, "PRIMARY")
-        if _is_mysql(labelled_database):
+        if is_mysql(labelled_database):
             first = steps[0]
             assert first["table"] == ("workflow_tasks" if "workflow_id" in given else "label_0"), (given, steps)
             assert first["key"] == "PRIMARY", (given, steps)

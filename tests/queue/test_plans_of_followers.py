@@ -10,8 +10,8 @@ from app.queue.follow import follow_up
 from app.queue.line import admit
 from app.storage.database import Database, Transaction
 from app.storage.models import concurrency_keys, dependencies, line_places, tasks
-from tests.queue.test_explain import plan, recorded
 from tests.support.factories import Queue
+from tests.support.plans import plan, recorded
 
 MANY = 2000
 
