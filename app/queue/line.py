@@ -2,8 +2,9 @@
 
 Only admitted tasks are pending or claimed, and only so many of each key are admitted that no limit can be exceeded
 by claiming them. So a claim has nothing to check, and what may not be claimed never stands in its way. Whoever admits
-holds the key's row, and reads the places with locks, which see what others have committed: that makes the limits
-strict across processes.
+holds the key's row, as does whoever adds, changes or removes a place, until the end of the transaction: that makes the
+limits strict across processes. So the places themselves are read without locks; to lock them as well, in a table that
+the database would rather scan, ended in deadlocks.
 """
 
 import sys
@@ -69,26 +70,25 @@ _DUE_KEYS = (
     .order_by(concurrency_keys.c.due_at)
     .limit(20)
 )
-# Without locks: everybody locks the key before its places, or they would wait for each other.
+# Before the key is held: the transaction holds the tasks, and nobody else gives them places or takes them away.
 _PLACES = select(line_places.c.task_id, line_places.c.key_id).where(_of_tasks)
 _LEAVE = delete(line_places).where(_of_tasks)
 _JOIN = insert(line_places)
 _MOVE_PLACE = (
     update(line_places).where(line_places.c.task_id == bindparam("of_task")).values(claim_rank=bindparam("rank"))
 )
-_ADMITTED = (
-    select(line_places.c.key_id, line_places.c.is_claimed).where(_of_keys, line_places.c.is_admitted).with_for_update()
-)
+_ADMITTED = select(line_places.c.key_id, line_places.c.is_claimed).where(_of_keys, line_places.c.is_admitted)
 _IN_LINE = (
     select(line_places.c.key_id, line_places.c.task_id)
     .where(_of_keys, line_places.c.is_admitted == false())
     # As the index has them, so that a slice is all that is read, however long the lines are.
     .order_by(line_places.c.key_id, line_places.c.is_admitted, line_places.c.claim_rank, line_places.c.task_id)
     .limit(bindparam("number"))
-    .with_for_update()
 )
 _BLOCKED = (
     select(tasks.c.id, tasks.c.type_id, tasks.c.attempts, tasks.c.first_claimed_at, tasks.c.deadline_at)
+    # In a small table the database would rather scan, and wait for all that others hold.
+    .with_hint(tasks, "FORCE INDEX (PRIMARY)", "mysql")
     .where(tasks.c.id.in_(bindparam("task_ids", expanding=True)), tasks.c.status == int(TaskStatus.BLOCKED))
     .with_for_update()
 )
@@ -171,7 +171,8 @@ def _hold_keys(tx: Transaction, type_id: int, names: list[str]) -> dict[str, int
 def _find_keys(tx: Transaction, type_id: int, names: list[str]) -> dict[str, int]:
     parameters = {"type_id": type_id, "names": names}
     found = {row["concurrency_key"]: row["id"] for row in tx.all(_KEYS, parameters)}
-    missing = [name for name in names if name not in found]
+    # In order, so that of two who add the same ones neither waits for the other.
+    missing = sorted(name for name in names if name not in found)
     if missing:
         tx.execute(_ADD_KEYS, [{"type_id": type_id, "concurrency_key": name, "recent_claims": []} for name in missing])
         # With a lock, which also sees what somebody else has added in this moment.
