@@ -124,6 +124,13 @@ _CALL_BACK = (
         updated_at=bindparam("at", type_=Instant),
     )
 )
+_RANK_AS_IN_LINE = (
+    update(tasks)
+    .where(tasks.c.id.in_(bindparam("task_ids", expanding=True)), tasks.c.status == int(TaskStatus.BLOCKED))
+    .values(
+        claim_rank=select(line_places.c.claim_rank).where(line_places.c.task_id == tasks.c.id).scalar_subquery(),
+    )
+)
 _SET_ADMITTED = update(line_places).where(_of_tasks).values(is_admitted=bindparam("is_in"))
 _SET_CLAIMED = update(line_places).where(_of_tasks).values(is_claimed=True)
 
@@ -141,8 +148,8 @@ def join_line(tx: Transaction, blocked: Iterable[Row]) -> None:
     """Put these tasks, which the transaction has made blocked, into the lines of their keys, and admit whom it can."""
     by_type: dict[int, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for task in blocked:
-        key = line_key(find_type_by_id(tx, task["type_id"]), task["extras"])
-        assert key is not None
+        # The caller may know a later state of the type than the cache, in which the tasks without a key take turns too.
+        key = line_key(find_type_by_id(tx, task["type_id"]), task["extras"]) or ""
         by_type[task["type_id"]][key].append(task)
     places = []
     for type_id, by_key in sorted(by_type.items()):
@@ -156,6 +163,11 @@ def join_line(tx: Transaction, blocked: Iterable[Row]) -> None:
     tx.execute(_LEAVE, {"task_ids": [place["task_id"] for place in places]})
     tx.execute(_JOIN, places)
     admit(tx, key_ids)
+
+
+def rank_as_in_line(tx: Transaction, task_ids: list[int]) -> None:
+    """Let those of these tasks that are in a line have their rank there, and not that of a turn which is over."""
+    tx.execute(_RANK_AS_IN_LINE, {"task_ids": task_ids})
 
 
 def _hold_keys(tx: Transaction, type_id: int, names: list[str]) -> dict[str, int]:
@@ -231,19 +243,21 @@ def admit_due(tx: Transaction) -> int:
         tx.cache.clear()
     for key_id in key_ids:
         with tx.atomic():
-            admit(tx, [key_id])
+            admit(tx, [key_id], is_due=True)
             _forget_idle(tx, [key_id])
     return len(key_ids)
 
 
-def admit(tx: Transaction, key_ids: list[int]) -> None:
-    """Admit as many tasks from the lines of these keys as their limits allow; call back where there are too many."""
+def admit(tx: Transaction, key_ids: list[int], *, is_due: bool = False) -> None:
+    """Admit as many tasks from the lines of these keys as their limits allow; call back where there are too many.
+
+    An alarm that rings goes on ringing until housekeeping has looked (`is_due`): the limits may have been changed, and
+    others know them only as they were.
+    """
     keys = {key["id"]: key for key in tx.all(_LOCK_KEYS, {"key_ids": key_ids})}
     types = {key_id: find_type_by_id(tx, key["type_id"]) for key_id, key in keys.items()}
     rooms = _rooms(tx, keys, types)
-    for key_id, room in rooms.items():
-        if room < 0:
-            _call_back(tx, key_id, -room)
+    unfinished = {key_id for key_id, room in rooms.items() if room < 0 and _call_back(tx, key_id, types[key_id], -room)}
     number = min(sum(max(room, 0) for room in rooms.values()), SLICE) if len(keys) == 1 else _SLICE_OF_MANY
     # One more than may be admitted tells whether anybody is left in line.
     in_line = tx.all(_IN_LINE, {"key_ids": list(keys), "number": number + 1})
@@ -259,12 +273,13 @@ def admit(tx: Transaction, key_ids: list[int]) -> None:
     alarms: dict[datetime | None, list[int]] = defaultdict(list)
     for key_id, key in keys.items():
         due_at = None
-        if is_cut and len(chosen[key_id]) < rooms[key_id]:
+        if key_id in unfinished or (is_cut and len(chosen[key_id]) < rooms[key_id]):
             # Housekeeping goes on where the slice ended.
             due_at = tx.now
         elif key_id in left:
             due_at = _frees_at(types[key_id].policies, _recent_claims(tx, types[key_id].policies, key))
-        if due_at != key["due_at"]:
+        rings = key["due_at"] is not None and key["due_at"] <= tx.now and not is_due
+        if due_at != key["due_at"] and not rings:
             alarms[due_at].append(key_id)
     for alarm, of_alarm in alarms.items():
         tx.execute(_SET_ALARM, {"key_ids": of_alarm, "alarm": alarm})
@@ -325,13 +340,16 @@ def _make_pending(tx: Transaction, types: dict[int, TaskType], chosen: dict[int,
         tx.execute(_SET_ADMITTED, {"task_ids": ids, "is_in": True})
 
 
-def _call_back(tx: Transaction, key_id: int, surplus: int) -> None:
-    """Put pending tasks back into the line, the last first: a limit was lowered."""
+def _call_back(tx: Transaction, key_id: int, task_type: TaskType, surplus: int) -> bool:
+    """Put pending tasks back into the line, the last first: a limit was lowered. Tell whether there may be more."""
     surplus_tasks = tx.all(_PENDING_OF_KEY, {"key_id": key_id, "number": min(surplus, SLICE)})
     ids = [task["id"] for task in surplus_tasks]
     if ids:
         tx.execute(_CALL_BACK, {"task_ids": ids, "at": tx.now})
         tx.execute(_SET_ADMITTED, {"task_ids": ids, "is_in": False})
+        if task_type.policies.key_order == "round_robin":
+            rank_as_in_line(tx, ids)
+    return len(ids) == SLICE < surplus
 
 
 def _recent_claims(tx: Transaction, policies: Policies, key: Row) -> list[int]:

@@ -6,7 +6,9 @@ counts as much as one point of priority: a task of priority p is ranked as if it
 seconds earlier than it did.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
 from app.policies import Policies
 from app.storage.columns import EPOCH
@@ -24,6 +26,13 @@ def claim_rank(policies: Policies, *, priority: int, available_at: datetime, dea
         rank = _milliseconds(available_at) - priority * policies.priority_aging_seconds * 1000
         return _bounded(rank)
     return -priority
+
+
+def waiting_rank(policies: Policies, task: Mapping[str, Any]) -> int:
+    """Return the rank that the row of a task gives it by the policies of now."""
+    # After a retry the row no longer says since when the task could have been claimed.
+    since = task["available_at"] if task["attempts"] == 0 else task["created_at"]
+    return claim_rank(policies, priority=task["priority"], available_at=since, deadline_at=task["deadline_at"])
 
 
 def move_rank(policies: Policies, rank: int, old_priority: int, new_priority: int) -> int:

@@ -23,7 +23,7 @@ _LIMITS = insert(task_type_limits)
 # What decides who is admitted from the line of a concurrency key.
 _OF_KEYS = ("key_max_concurrency", "key_rate_limit", "key_order")
 # What decides who is claimed first.
-_OF_ORDER = ("claim_order", "priority_aging_seconds")
+_OF_ORDER = ("claim_order", "priority_aging_seconds", "key_order")
 _claimed = (tasks.c.type_id == bindparam("type_id"), tasks.c.status == int(TaskStatus.CLAIMED))
 _CLAIMED = select(func.count()).select_from(tasks).where(*_claimed)
 _of_key = func.count().label("of_key")

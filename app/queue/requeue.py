@@ -8,7 +8,7 @@ from app.errors import TaskNotRequeuable
 from app.lifecycle import FINISHED, TaskStatus
 from app.queue.alarms import first_alarm
 from app.queue.audit import PROGRAM, Actor, write_audit
-from app.queue.line import join_line, line_key
+from app.queue.line import join_line, leave_line, line_key
 from app.queue.ranks import claim_rank
 from app.queue.task_types import find_type_by_id
 from app.queue.tasks import read_task
@@ -164,6 +164,9 @@ def _enter(tx: Transaction, rows: list[Row]) -> None:
     keyed = [row for row in rows if line_key(find_type_by_id(tx, row["type_id"]), row["extras"]) is not None]
     if keyed:
         tx.execute(_FOLLOW, {"task_ids": [row["id"] for row in keyed]})
+    if held_back := [row["id"] for row in keyed if row["id"] in blocked]:
+        # Requeued before anybody saw to their followers, they still have their places in line.
+        leave_line(tx, held_back)
     in_line = [row for row in keyed if row["id"] not in blocked]
     if in_line:
         tx.execute(_BLOCK, {"task_ids": [row["id"] for row in in_line]})

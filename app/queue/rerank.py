@@ -4,7 +4,7 @@ from sqlalchemy import bindparam, case, select, update
 
 from app.lifecycle import TaskStatus
 from app.queue.line import line_key
-from app.queue.ranks import claim_rank
+from app.queue.ranks import waiting_rank
 from app.queue.task_types import find_type_by_id
 from app.storage.database import Row, Transaction
 from app.storage.models import line_places, tasks
@@ -25,11 +25,7 @@ def rerank_tasks(tx: Transaction, rows: list[Row]) -> None:
             # Its rank is the turn of its key.
             continue
         known = terms[row["id"]]
-        # After a retry the row no longer says since when the task could have been claimed.
-        since = known["available_at"] if known["attempts"] == 0 else known["created_at"]
-        rank = claim_rank(
-            task_type.policies, priority=row["priority"], available_at=since, deadline_at=row["deadline_at"]
-        )
+        rank = waiting_rank(task_type.policies, {**row, **known})
         if rank != known["claim_rank"]:
             ranks[row["id"]] = rank
     if ranks:
