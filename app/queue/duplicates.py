@@ -3,16 +3,18 @@
 from datetime import timedelta
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, null, update
+from sqlalchemy import bindparam, null, select, update
 
 from app.errors import DuplicateTask
 from app.lifecycle import FINISHED, WAITING, TaskStatus
+from app.queue.alarms import pending_alarm
 from app.queue.enter import enter
-from app.queue.line import leave_line, line_key, move_place
+from app.queue.line import leave_line, move_place
 from app.queue.task_types import TaskType
+from app.queue.tasks import read_task
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
-from app.storage.models import tasks
+from app.storage.models import line_places, tasks
 
 _FORGET_HASHES = update(tasks).where(tasks.c.id.in_(bindparam("task_ids", expanding=True))).values(dedupe_hash=null())
 _REPLACED = ("params", "priority", "claim_rank", "available_at", "deadline_at")
@@ -25,9 +27,13 @@ _REPLACE = (
             "status": bindparam("next_status"),
             "due_at": bindparam("due", type_=Instant),
             "updated_at": bindparam("at", type_=Instant),
+            # The worker of an attempt that expired has done what was asked for before.
+            "claimed_by": null(),
+            "lease_token": null(),
         }
     )
 )
+_PLACE = select(line_places.c.task_id).where(line_places.c.task_id == bindparam("of_task"))
 
 
 class Created(NamedTuple):
@@ -76,10 +82,13 @@ def _replace(tx: Transaction, task_type: TaskType, existing: Row, row: Row) -> R
     """Let the waiting task take over what was asked for; None if it waits no longer."""
     # What waits for other tasks goes on waiting for them.
     is_blocked = existing["status"] == TaskStatus.BLOCKED
-    is_in_line = line_key(task_type, existing["extras"]) is not None
     status, due_at = row["status"], row["due_at"]
     if is_blocked:
         status, due_at = existing["status"], row["deadline_at"]
+    elif status == TaskStatus.PENDING:
+        due_at = pending_alarm(
+            task_type.policies, tx.now, existing["attempts"], row["deadline_at"], existing["first_claimed_at"]
+        )
     changes = {name: row[name] for name in _REPLACED}
     parameters = {
         "task_id": existing["id"],
@@ -92,10 +101,15 @@ def _replace(tx: Transaction, task_type: TaskType, existing: Row, row: Row) -> R
     with tx.atomic():
         if not tx.changes(_REPLACE, parameters):
             return None
-        replaced = {**existing, **changes, "status": status, "due_at": due_at, "updated_at": tx.now}
-        if is_in_line and is_blocked:
+        let_go = {"claimed_by": None, "lease_token": None}
+        replaced = {**existing, **changes, **let_go, "status": status, "due_at": due_at, "updated_at": tx.now}
+        if not existing["has_followers"]:
+            return replaced
+        is_later = row["status"] == TaskStatus.SCHEDULED
+        if is_blocked and not (is_later and tx.one(_PLACE, {"of_task": existing["id"]})):
             move_place(tx, existing["id"], changes["claim_rank"])
-        elif is_in_line:
-            leave_line(tx, [existing["id"]])
-            enter(tx, [replaced])
-        return replaced
+            return replaced
+        # Its place in line is for those whose time has come.
+        leave_line(tx, [existing["id"]])
+        enter(tx, [replaced])
+        return read_task(tx, existing["id"])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.errors import LeaseLost
 from app.lifecycle import TaskStatus
 from app.queue.complete import complete_task
 from app.queue.due import do_what_is_due
@@ -158,3 +159,46 @@ def test_when_keys_take_turns_no_longer_no_task_keeps_the_rank_of_its_turn(queue
     do_all_that_is_due(queue)
     queue.create(concurrency_key="b")
     assert queue.must_claim(kind)["id"] == first["id"]
+
+
+def test_what_replaces_a_task_in_line_does_not_begin_too_early(queue, clock):
+    kind = queue.register(key_max_concurrency=1, on_duplicate="replace")
+    queue.create(concurrency_key="a")
+    replaced = queue.create(params={"x": 1}, concurrency_key="a")
+    told = queue.create(params={"x": 1}, concurrency_key="a", delay_seconds=3600)
+    assert TaskStatus(told["status"]).word == status(queue, replaced) == "scheduled"
+    complete(queue, queue.must_claim(kind))
+    do_all_that_is_due(queue)
+    assert queue.claim(kind) is None
+    clock.advance(seconds=3600)
+    do_all_that_is_due(queue)
+    assert queue.must_claim(kind)["id"] == replaced["id"]
+
+
+def test_what_replaces_a_claimable_task_is_told_that_it_stands_in_line(queue):
+    queue.register(key_max_concurrency=1, on_duplicate="replace")
+    replaced = queue.create(params={"x": 1}, concurrency_key="a")
+    queue.create(concurrency_key="a", priority=5)
+    told = queue.create(params={"x": 1}, concurrency_key="a")
+    assert TaskStatus(told["status"]).word == status(queue, replaced) == "blocked"
+
+
+def test_a_late_result_does_not_complete_what_has_replaced_its_task(queue, clock):
+    kind = queue.register(lease_seconds=10, on_duplicate="replace")
+    queue.create(params={"version": 1}, dedupe_key="a")
+    late = queue.must_claim(kind)
+    clock.advance(seconds=10)
+    do_all_that_is_due(queue)
+    queue.create(params={"version": 2}, dedupe_key="a")
+    with pytest.raises(LeaseLost):
+        complete(queue, late)
+    assert queue.must_claim(kind)["params"] == {"version": 2}
+
+
+def test_a_replaced_task_keeps_the_end_of_its_attempts(queue, clock):
+    kind = queue.register(retry_for_seconds=100, retry_delay_seconds=0, on_duplicate="replace")
+    queue.create(dedupe_key="a")
+    fail(queue, queue.must_claim(kind))
+    queue.create(dedupe_key="a")
+    clock.advance(seconds=100)
+    assert queue.claim(kind) is None
