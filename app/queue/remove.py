@@ -1,6 +1,6 @@
 """Remove: finished tasks leave the table when the retention time of their type is over."""
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, false, select, update
 
 from app.lifecycle import FINISHED
 from app.queue.usage import LAG, count_usage, read_watermark
@@ -16,6 +16,8 @@ _REMOVABLE = select(tasks.c.id).where(
     _ids,
     tasks.c.status.in_([int(status) for status in FINISHED]),
     tasks.c.due_at <= bindparam("now", type_=Instant),
+    # A task that is requeued waits for what has failed to be requeued too, and hears of its removal from follow.py.
+    tasks.c.has_followers == false(),
 )
 # All that hangs on them goes with them.
 _DELETE = delete(tasks).where(_ids)

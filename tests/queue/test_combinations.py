@@ -12,6 +12,7 @@ from app.queue.line import admit_due
 from app.queue.operate import run_operations
 from app.queue.operations import CANCEL, NewOperation, start_operation
 from app.queue.release import release_task
+from app.queue.remove import remove_tasks
 from app.queue.requeue import requeue_task
 from app.queue.task_types import find_type, find_type_by_id
 from app.queue.tasks import read_task
@@ -202,3 +203,19 @@ def test_a_replaced_task_keeps_the_end_of_its_attempts(queue, clock):
     queue.create(dedupe_key="a")
     clock.advance(seconds=100)
     assert queue.claim(kind) is None
+
+
+def test_a_dead_letter_for_which_a_requeued_task_waits_is_not_removed_unseen(queue, clock):
+    kind = queue.register(max_attempts=1, retention_seconds=100)
+    first = queue.create()
+    second = queue.create(depends_on=[first["id"]])
+    fail(queue, queue.must_claim(kind))
+    do_all_that_is_due(queue)
+    clock.advance(seconds=99)
+    queue.do(requeue_task, second["id"])
+    assert status(queue, second) == "blocked"
+    clock.advance(seconds=1)
+    # Who found out what is due before the second was requeued goes on to remove the first.
+    assert queue.do(remove_tasks, [first["id"]]) == 0
+    queue.do(do_what_is_due)
+    assert status(queue, second) == "failed"
