@@ -177,6 +177,8 @@ def _cancel(tx: Transaction, operation: Row, rows: list[Row]) -> list[int]:
 
 
 def _rerank(tx: Transaction, operation: Row, rows: list[Row]) -> list[int]:
+    # Changed by another process, the type may be kept here as it was.
+    tx.cache.clear()
     rerank_tasks(tx, rows)
     return [row["id"] for row in rows]
 

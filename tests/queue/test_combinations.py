@@ -1,5 +1,7 @@
 """Combinations: what two features that know nothing of each other do to one task."""
 
+from datetime import timedelta
+
 import pytest
 
 from app.errors import LeaseLost
@@ -160,6 +162,17 @@ def test_when_keys_take_turns_no_longer_no_task_keeps_the_rank_of_its_turn(queue
     do_all_that_is_due(queue)
     queue.create(concurrency_key="b")
     assert queue.must_claim(kind)["id"] == first["id"]
+
+
+def test_tasks_are_ranked_anew_by_the_type_as_it_is_stored(queue, clock, stale):
+    kind = queue.register()
+    queue.create(priority=1)
+    urgent = queue.create(deadline_at=clock.instant + timedelta(seconds=1000))
+    other = stale(kind)
+    queue.register(claim_order="deadline")
+    while other.do(run_operations):
+        pass
+    assert queue.must_claim(kind)["id"] == urgent["id"]
 
 
 def test_what_replaces_a_task_in_line_does_not_begin_too_early(queue, clock):
