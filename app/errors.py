@@ -238,7 +238,9 @@ class ClaimedByAnother(Forbidden):
 
 
 class LeaseLost(Conflict):
-    """The lease token is out of date: the lease ran out and the task has moved on; stop working on it."""
+    """The lease token is not that of the task's present claim: the lease ran out and the task has moved on, or the
+    token belongs to another task or claim; stop working on it.
+    """
 
     code = "lease_lost"
     sentence = "The lease was lost"

@@ -165,7 +165,10 @@ def _prepare(tx: Transaction, draft: _Draft, prerequisites: Prerequisites) -> No
     row["has_followers"] = is_keyed or new.is_followed
     state = TaskStatus.BLOCKED if new.is_held else prerequisites.state_of(new.depends_on, new.on_dependency_failure)
     draft.joins_line = is_keyed and state is None and row["status"] == TaskStatus.PENDING
-    if state is TaskStatus.BLOCKED or draft.joins_line:
+    if draft.joins_line:
+        row["status"] = int(TaskStatus.BLOCKED)
+    elif state is TaskStatus.BLOCKED:
+        # Its time to be started begins when it waits for nothing else.
         row.update(status=int(TaskStatus.BLOCKED), due_at=row["deadline_at"])
     elif state is not None:
         finish = finish_parameters(draft.task_type, tx.now)

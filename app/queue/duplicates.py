@@ -9,7 +9,7 @@ from app.errors import DuplicateTask
 from app.lifecycle import FINISHED, WAITING, TaskStatus
 from app.queue.alarms import pending_alarm
 from app.queue.enter import enter
-from app.queue.line import leave_line, move_place
+from app.queue.line import leave_line
 from app.queue.task_types import TaskType
 from app.queue.tasks import read_task
 from app.storage.columns import Instant
@@ -83,7 +83,8 @@ def _replace(tx: Transaction, task_type: TaskType, existing: Row, row: Row) -> R
     # What waits for other tasks goes on waiting for them.
     is_blocked = existing["status"] == TaskStatus.BLOCKED
     status, due_at = row["status"], row["due_at"]
-    if is_blocked:
+    is_in_line = is_blocked and tx.one(_PLACE, {"of_task": existing["id"]}) is not None
+    if is_blocked and not is_in_line:
         status, due_at = existing["status"], row["deadline_at"]
     elif status == TaskStatus.PENDING:
         due_at = pending_alarm(
@@ -105,9 +106,7 @@ def _replace(tx: Transaction, task_type: TaskType, existing: Row, row: Row) -> R
         replaced = {**existing, **changes, **let_go, "status": status, "due_at": due_at, "updated_at": tx.now}
         if not existing["has_followers"]:
             return replaced
-        is_later = row["status"] == TaskStatus.SCHEDULED
-        if is_blocked and not (is_later and tx.one(_PLACE, {"of_task": existing["id"]})):
-            move_place(tx, existing["id"], changes["claim_rank"])
+        if is_blocked and not is_in_line:
             return replaced
         # Its place in line is for those whose time has come.
         leave_line(tx, [existing["id"]])

@@ -50,17 +50,18 @@ def enter(tx: Transaction, waiting: list[Row]) -> None:
         is_overdue = task["deadline_at"] is not None and task["deadline_at"] <= tx.now
         if task["available_at"] > tx.now and not is_overdue:
             groups[TaskStatus.SCHEDULED, first_of(task["available_at"], task["deadline_at"])].append(task["id"])
-        elif line_key(task_type, task["extras"]) is not None:
-            groups[TaskStatus.BLOCKED, task["deadline_at"]].append(task["id"])
+            continue
+        alarm = pending_alarm(
+            task_type.policies, tx.now, task["attempts"], task["deadline_at"], task["first_claimed_at"]
+        )
+        if line_key(task_type, task["extras"]) is not None:
+            groups[TaskStatus.BLOCKED, alarm].append(task["id"])
             if task_type.policies.key_order == "round_robin":
                 # What had its turn before still has the rank of that turn, which is behind all that is new.
                 task = {**task, "claim_rank": waiting_rank(task_type.policies, task)}
                 turned.append(task["id"])
             in_line.append(task)
         else:
-            alarm = pending_alarm(
-                task_type.policies, tx.now, task["attempts"], task["deadline_at"], task["first_claimed_at"]
-            )
             groups[TaskStatus.PENDING, alarm].append(task["id"])
     for (status, alarm), ids in groups.items():
         statement = _MOVE_INTO_LINE if status is TaskStatus.BLOCKED else _MOVE

@@ -18,7 +18,6 @@ from sqlalchemy import bindparam, delete, false, insert, select, update
 from app.errors import TryAgain
 from app.lifecycle import TaskStatus
 from app.policies import Policies, parse_rate
-from app.queue.alarms import pending_alarm
 from app.queue.ranks import end_rank
 from app.queue.task_types import TaskType, find_type_by_id
 from app.storage.columns import EPOCH, Instant
@@ -86,14 +85,14 @@ _IN_LINE = (
     .limit(bindparam("number"))
 )
 _BLOCKED = (
-    select(tasks.c.id, tasks.c.type_id, tasks.c.attempts, tasks.c.first_claimed_at, tasks.c.deadline_at)
+    select(tasks.c.id)
     # In a small table the database would rather scan, and wait for all that others hold.
     .with_hint(tasks, "FORCE INDEX (PRIMARY)", "mysql")
     .where(tasks.c.id.in_(bindparam("task_ids", expanding=True)), tasks.c.status == int(TaskStatus.BLOCKED))
     .with_for_update()
 )
 _PENDING_OF_KEY = (
-    select(tasks.c.id, tasks.c.deadline_at)
+    select(tasks.c.id)
     .select_from(line_places.join(tasks, tasks.c.id == line_places.c.task_id))
     .where(
         line_places.c.key_id == bindparam("key_id"),
@@ -104,25 +103,18 @@ _PENDING_OF_KEY = (
     .limit(bindparam("number"))
     .with_for_update()
 )
+# The alarm stays: a task in line could have been started, as far as its type's `expires_after_seconds` is concerned.
 _ADMIT = (
     update(tasks)
     .where(tasks.c.id.in_(bindparam("task_ids", expanding=True)))
-    .values(
-        status=int(TaskStatus.PENDING),
-        due_at=bindparam("alarm", type_=Instant),
-        updated_at=bindparam("at", type_=Instant),
-    )
+    .values(status=int(TaskStatus.PENDING), updated_at=bindparam("at", type_=Instant))
 )
 # Each key joins the end of the claims when its turn is over.
 _ADMIT_IN_TURN = _ADMIT.values(claim_rank=bindparam("turn"))
 _CALL_BACK = (
     update(tasks)
     .where(tasks.c.id.in_(bindparam("task_ids", expanding=True)))
-    .values(
-        status=int(TaskStatus.BLOCKED),
-        due_at=tasks.c.deadline_at,
-        updated_at=bindparam("at", type_=Instant),
-    )
+    .values(status=int(TaskStatus.BLOCKED), updated_at=bindparam("at", type_=Instant))
 )
 _RANK_AS_IN_LINE = (
     update(tasks)
@@ -325,19 +317,15 @@ def _rooms(tx: Transaction, keys: dict[int, Row], types: dict[int, TaskType]) ->
 
 
 def _make_pending(tx: Transaction, types: dict[int, TaskType], chosen: dict[int, list[int]]) -> None:
-    task_ids = [task_id for of_key in chosen.values() for task_id in of_key]
-    if not task_ids:
-        return
-    policies = {task_type.id: task_type.policies for task_type in types.values()}
-    groups: dict[tuple[datetime | None, bool], list[int]] = defaultdict(list)
-    for task in tx.all(_BLOCKED, {"task_ids": task_ids}):
-        of_type = policies[task["type_id"]]
-        alarm = pending_alarm(of_type, tx.now, task["attempts"], task["deadline_at"], task["first_claimed_at"])
-        groups[alarm, of_type.key_order == "round_robin"].append(task["id"])
-    for (alarm, takes_turns), ids in groups.items():
-        turn = {"turn": end_rank(tx.now)} if takes_turns else {}
-        tx.execute(_ADMIT_IN_TURN if takes_turns else _ADMIT, {"task_ids": ids, "alarm": alarm, "at": tx.now, **turn})
-        tx.execute(_SET_ADMITTED, {"task_ids": ids, "is_in": True})
+    by_turn: dict[bool, list[int]] = defaultdict(list)
+    for key_id, of_key in chosen.items():
+        by_turn[types[key_id].policies.key_order == "round_robin"] += of_key
+    for takes_turns, of_turn in by_turn.items():
+        ids = [task["id"] for task in tx.all(_BLOCKED, {"task_ids": of_turn})]
+        if ids:
+            turn = {"turn": end_rank(tx.now)} if takes_turns else {}
+            tx.execute(_ADMIT_IN_TURN if takes_turns else _ADMIT, {"task_ids": ids, "at": tx.now, **turn})
+            tx.execute(_SET_ADMITTED, {"task_ids": ids, "is_in": True})
 
 
 def _call_back(tx: Transaction, key_id: int, task_type: TaskType, surplus: int) -> bool:

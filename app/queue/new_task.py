@@ -87,7 +87,11 @@ def new_row(tx: Transaction, task_type: TaskType, new: NewTask, unique_hash: str
         "status": int(TaskStatus.SCHEDULED if is_scheduled else TaskStatus.PENDING),
         "priority": new.priority,
         "claim_rank": claim_rank(
-            policies, priority=new.priority, available_at=available_at, deadline_at=new.deadline_at
+            # A time that has passed is no seniority.
+            policies,
+            priority=new.priority,
+            available_at=max(available_at, tx.now),
+            deadline_at=new.deadline_at,
         ),
         "due_at": available_at if is_scheduled else first_alarm(policies, tx.now, new.deadline_at),
         "params": new.params,

@@ -60,6 +60,9 @@ _REQUEUE = (
 )
 _FROM_THE_START = _REQUEUE.values(attempts=0)
 _WITH_MORE_ATTEMPTS = _REQUEUE.values(max_attempts=tasks.c.attempts + bindparam("more"))
+_STAND_IN_LINE = (
+    update(tasks).with_hint(BY_PRIMARY_KEY, dialect_name="mysql").where(_ids).values(status=int(TaskStatus.BLOCKED))
+)
 # What still waits for others is not claimable, and expires only once it is.
 _BLOCK = (
     update(tasks)
@@ -169,7 +172,7 @@ def _enter(tx: Transaction, rows: list[Row]) -> None:
         leave_line(tx, held_back)
     in_line = [row for row in keyed if row["id"] not in blocked]
     if in_line:
-        tx.execute(_BLOCK, {"task_ids": [row["id"] for row in in_line]})
+        tx.execute(_STAND_IN_LINE, {"task_ids": [row["id"] for row in in_line]})
         join_line(tx, in_line)
 
 

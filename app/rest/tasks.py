@@ -140,13 +140,13 @@ def get_task(task_id: int, query: dict[str, Any]) -> Answer:
     scope=Scope.PRODUCER,
     body=schemas.ChangedTask,
     answer=schemas.Task,
-    messages={200: "Task changed successfully"},
+    messages={200: "Task updated successfully"},
     errors=(TaskNotFound, TaskNotWaiting, TryAgain),
 )
 def change(task_id: int, body: dict[str, Any]) -> Answer:
     """Change the priority of a task that still waits."""
     task = database().write(lambda tx: change_task(tx, task_id, **body), atomic=False)
-    return Answer(show_task(task), "Task changed successfully")
+    return Answer(show_task(task), "Task updated successfully")
 
 
 @blueprint.post("/<id:task_id>/cancel")

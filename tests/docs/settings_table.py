@@ -42,6 +42,8 @@ def allowed(default: Any, bounds: Any) -> str:
     if "low" in bounds:
         numbers = f"{bounds['low']} to {bounds['high']}"
         return f"{numbers}, `none`" if default is None else numbers
+    if "names" in bounds:
+        return "names of parameters, `none`"
     return "text, `none`" if default is None else "text"
 
 

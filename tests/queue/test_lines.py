@@ -245,3 +245,21 @@ def test_claims_of_a_type_that_only_limits_concurrency_per_key_cost_no_more(queu
     with counted_statements(database) as seen:
         queue.must_claim(kind)
     assert len(seen) == 2
+
+
+def test_a_task_that_nobody_started_in_time_fails_in_line_too(queue, clock):
+    kind = queue.register(key_max_concurrency=1, expires_after_seconds=60, lease_seconds=600)
+    queue.create(concurrency_key="a")
+    waiting = queue.create(concurrency_key="a")
+    claimed = queue.must_claim(kind)
+    clock.advance(seconds=60)
+    do_all_that_is_due(queue)
+    assert queue.do(read_task, waiting["id"])["failure_reason"] == "deadline_passed"
+    last = queue.create(concurrency_key="a")
+    clock.advance(seconds=40)
+    complete(queue, claimed)
+    # Time in line counts.
+    assert statuses(queue, [last]) == ["pending"]
+    clock.advance(seconds=20)
+    do_all_that_is_due(queue)
+    assert statuses(queue, [last]) == ["failed"]

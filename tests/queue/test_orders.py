@@ -75,3 +75,10 @@ def test_the_same_policies_again_rank_nothing_anew(queue):
     queue.register(priority_aging_seconds=60)
     queue.register(priority_aging_seconds=60)
     assert queue.do(list_operations, limit=5) == ([], None)
+
+
+def test_a_time_that_has_passed_is_no_seniority(queue, clock):
+    kind = queue.register(priority_aging_seconds=60)
+    first = queue.create(priority=1)
+    queue.create(available_at=clock.instant - timedelta(days=1))
+    assert queue.must_claim(kind)["id"] == first["id"]
