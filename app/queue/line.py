@@ -19,7 +19,7 @@ from app.errors import TryAgain
 from app.lifecycle import TaskStatus
 from app.policies import Policies, parse_rate
 from app.queue.ranks import end_rank
-from app.queue.task_types import TaskType, find_type_by_id
+from app.queue.task_types import TaskType, find_type_by_id, read_type_by_id
 from app.storage.columns import EPOCH, Instant
 from app.storage.database import Row, Transaction
 from app.storage.models import concurrency_keys, line_places, tasks
@@ -247,7 +247,9 @@ def admit(tx: Transaction, key_ids: list[int], *, is_due: bool = False) -> None:
     others know them only as they were.
     """
     keys = {key["id"]: key for key in tx.all(_LOCK_KEYS, {"key_ids": key_ids})}
-    types = {key_id: find_type_by_id(tx, key["type_id"]) for key_id, key in keys.items()}
+    # As they are stored: a limit that was lowered by another process holds from now on.
+    stored = {type_id: read_type_by_id(tx, type_id) for type_id in {key["type_id"] for key in keys.values()}}
+    types = {key_id: stored[key["type_id"]] for key_id, key in keys.items()}
     rooms = _rooms(tx, keys, types)
     unfinished = {key_id for key_id, room in rooms.items() if room < 0 and _call_back(tx, key_id, types[key_id], -room)}
     number = min(sum(max(room, 0) for room in rooms.values()), SLICE) if len(keys) == 1 else _SLICE_OF_MANY

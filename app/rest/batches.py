@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint
 
 from app.errors import QueueError, TaskTypeNotFound
-from app.lifecycle import TaskStatus
+from app.lifecycle import WAITING, TaskStatus
 from app.queue.keys import Scope
 from app.queue.report_batch import Report, Verdict, apply_reports
 from app.queue.signals import find_signals
@@ -124,8 +124,7 @@ def _judge(reports: list[Report | QueueError], verdicts: list[Verdict]) -> dict[
 def _show_verdict(report: Report | QueueError, verdict: Verdict) -> dict[str, Any]:
     task_id = report.task_id if isinstance(report, Report) else None
     if isinstance(verdict, TaskStatus):
-        will_retry = verdict in (TaskStatus.SCHEDULED, TaskStatus.PENDING)
-        return {"id": task_id, "success": True, "status": verdict.word, "will_retry": will_retry}
+        return {"id": task_id, "success": True, "status": verdict.word, "will_retry": verdict in WAITING}
     refusal = show_refusal(verdict)
     # Beside the word for the state of the task, the number of HTTP would confuse.
     del refusal["status"]

@@ -17,7 +17,7 @@ from app.errors import (
     TaskTypeNotFound,
     TryAgain,
 )
-from app.lifecycle import TaskStatus
+from app.lifecycle import WAITING, TaskStatus
 from app.queue.complete import complete_task
 from app.queue.fail import fail_task
 from app.queue.heartbeat import Told, beat, report_progress
@@ -155,8 +155,7 @@ def complete(task_id: int, body: dict[str, Any]) -> Answer:
     def fail(tx: Transaction) -> dict[str, Any]:
         terms = {name: body[name] for name in ("error", "error_details", "retryable", "retry_after_seconds")}
         task = fail_task(tx, task_id, **holder, **terms)
-        will_retry = task["status"] in (TaskStatus.SCHEDULED, TaskStatus.PENDING)
-        return {**show_task(task), "will_retry": will_retry}
+        return {**show_task(task), "will_retry": task["status"] in WAITING}
 
     data = database().write(succeed if body["success"] else fail, atomic=False)
     return Answer(data, "Task completed successfully", headers=_applied(minimal and body["success"]))

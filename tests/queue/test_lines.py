@@ -13,6 +13,7 @@ from app.queue.line import admit_due, recheck_lines
 from app.queue.release import release_task
 from app.queue.tasks import read_task
 from app.storage.models import concurrency_keys, line_places
+from tests.support.factories import Queue
 from tests.support.statements import counted_statements
 
 
@@ -263,3 +264,14 @@ def test_a_task_that_nobody_started_in_time_fails_in_line_too(queue, clock):
     clock.advance(seconds=20)
     do_all_that_is_due(queue)
     assert statuses(queue, [last]) == ["failed"]
+
+
+def test_a_lowered_limit_holds_at_once_for_who_is_admitted_by_another_process(queue, open_database):
+    kind = queue.register(key_max_concurrency=3)
+    other = Queue(open_database())
+    first = other.create(concurrency_key="a")
+    queue.register(key_max_concurrency=1)
+    # The other process still has the type in its cache as it was.
+    assert [TaskStatus(other.create(concurrency_key="a")["status"]).word for _ in range(2)] == ["blocked", "blocked"]
+    assert other.must_claim(kind)["id"] == first["id"]
+    assert other.claim(kind) is None

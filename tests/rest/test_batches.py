@@ -243,3 +243,23 @@ def test_an_idle_worker_hears_of_a_command(api):
     ):
         data = api.post(f"/api/tasks/batch/{path}", json=body).get_json()["data"]
         assert (data["command"], data["tasks"]) == ("quiet", [])
+
+
+def test_a_failure_reported_again_says_again_that_it_will_be_retried(api):
+    api.patch("/api/task-types/work", json={"key_max_concurrency": 1, "retry_delay_seconds": 0})
+    task = api.post("/api/tasks", json={"type": "work", "params": {"k": 1}, "concurrency_key": "k"}).json["data"]
+    higher = {"type": "work", "params": {"k": 2}, "concurrency_key": "k", "priority": 5}
+    tokens = {each["id"]: each["lease_token"] for each in _claim(api, 100)}
+    assert api.post("/api/tasks", json=higher).json["data"]["status"] == "blocked"
+    report = {"worker_id": "w", "lease_token": tokens[task["id"]], "success": False, "error": "x"}
+    told = [api.post(f"/api/tasks/{task['id']}/complete", json=report).json["data"] for _ in range(2)]
+    assert [each["will_retry"] for each in told] == [True, True]
+    assert told[1]["status"] == "blocked"
+    (verdict,) = api.post(
+        "/api/tasks/batch/complete", json={"worker_id": "w", "results": [{**_without_worker(report), "id": task["id"]}]}
+    ).json["data"]["results"]
+    assert (verdict["status"], verdict["will_retry"]) == ("blocked", True)
+
+
+def _without_worker(report):
+    return {name: value for name, value in report.items() if name != "worker_id"}

@@ -18,6 +18,7 @@ MAX_COUNT = 2**53
 class TaskSelection(RequestSchema):
     """Which tasks an operation changes: at least one field of a filter, or `all`, so that nothing means nothing."""
 
+    missing_sentence: ClassVar[str] = "Say which tasks by a filter, or `{field}: true`"
     all = Flag("All of them: needed where no other field says which.", True)
 
     @validates_schema
