@@ -135,7 +135,7 @@ class Seconds(fields.Field[float]):
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise ValidationError("Not a valid number.")
         if not self.low <= value <= self.high:
-            raise ValidationError(f"Must be from {self.low:g} to {self.high:g}.")
+            raise ValidationError(f"Must be from {self.low:.12g} to {self.high:.12g}.")
         return float(value)
 
 

@@ -24,7 +24,7 @@ class Form(Text):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
         if text is not None and re.fullmatch(self.pattern, text, re.ASCII) is None:
-            raise ValidationError(f"Must look like `{self.metadata['example']}`.")
+            raise ValidationError(f"Must look like `{self.metadata['example']}`. {self.metadata['description']}")
         return text
 
 
