@@ -20,3 +20,15 @@ class ManualClock:
         """Move the clock forward and return the new instant."""
         self.instant += timedelta(seconds=seconds)
         return self.instant
+
+
+class ClockAhead:
+    """The clock of another process, which follows the test's and is a little ahead of it."""
+
+    def __init__(self, clock: ManualClock, *, seconds: float) -> None:
+        self._clock = clock
+        self._ahead = timedelta(seconds=seconds)
+
+    def now(self, ask: Callable[[], datetime]) -> datetime:
+        """Return the present instant as that process has it."""
+        return self._clock.now(ask) + self._ahead

@@ -1,0 +1,80 @@
+"""Each pair of verbs meets after each statement of each of them: whatever comes of the one, the queue stays sound.
+
+One verb is held after a statement, its transaction open. The other one runs until it is done or waits for what the
+first one holds. Then the first one goes on, or its process dies, or its connection is killed and it is run again.
+"""
+
+import pytest
+
+from app.storage.models import metadata
+from tests.race.pairs_of_claims import CLAIMS
+from tests.race.scene import APART_SECONDS, Pair, Scene
+from tests.support.clock import ClockAhead
+from tests.support.factories import Queue
+from tests.support.pauses import Act, Ending, places_to_hold
+from tests.support.soundness import check_now, let_all_end
+
+PAIRS: tuple[Pair, ...] = (*CLAIMS,)
+
+
+def _roles():
+    for pair in PAIRS:
+        yield pytest.param(pair, True, id=pair.name)
+        if not pair.is_symmetric:
+            yield pytest.param(pair, False, id=f"{pair.name}, the second held")
+
+
+class _Theatre:
+    """Plays a pair again and again, each time on empty tables."""
+
+    def __init__(self, pair, is_a_held, clock, looker, held, other) -> None:
+        self.pair = pair
+        self.is_a_held = is_a_held
+        self.clock = clock
+        self.looker, self.held, self.other = looker, held, other
+
+    def play(self, hold_after: int, ending: Ending) -> Act:
+        self._empty()
+        scene = Scene(Queue(self.looker), self.clock)
+        scene.is_a_held = self.is_a_held
+        self.pair.stage(scene)
+        self.held.cache.clear()
+        self.other.cache.clear()
+        steps = (self.pair.a, self.pair.b) if self.is_a_held else (self.pair.b, self.pair.a)
+        first = Act(self.held, lambda: steps[0](scene, Queue(self.held)), hold_after=hold_after)
+        second = Act(self.other, lambda: steps[1](scene, Queue(self.other)))
+        first.start()
+        second.start_and_see()
+        if second.is_over:
+            scene.done_before = first.done_when_held if first.is_held else first.statements
+        first.go_on(ending, self.looker)
+        first.join()
+        second.join()
+        outcomes = (first.outcome, second.outcome)
+        scene.a, scene.b = outcomes if self.is_a_held else outcomes[::-1]
+        told = f"held after {first.done_when_held[-1:]}, {hold_after}, which {ending.value}: {outcomes}"
+        try:
+            self.looker.cache.clear()
+            self.pair.check(scene)
+            check_now(scene.queue, scene.limits)
+            let_all_end(scene.queue, self.clock)
+        except AssertionError as error:
+            raise AssertionError(f"{told}\n{error}") from error
+        return first
+
+    def _empty(self) -> None:
+        with self.looker.engine.connect() as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(table.delete())
+
+
+@pytest.mark.parametrize(("pair", "is_a_held"), [*_roles()])
+def test_two_verbs_that_meet_leave_the_queue_sound(pair, is_a_held, database_kind, open_database, clock):
+    others = (open_database(clock=ClockAhead(clock, seconds=number * APART_SECONDS)) for number in (1, 2))
+    theatre = _Theatre(pair, is_a_held, clock, open_database(), *others)
+    alone = theatre.play(10**6, Ending.GOES_ON)
+    for place in places_to_hold(alone.statements, database_kind):
+        for ending in Ending:
+            # Nothing lies between SQLite and the process that could be cut.
+            if ending is not Ending.IS_CUT_OFF or database_kind == "mariadb":
+                theatre.play(place, ending)
