@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from app.errors import QueueError
 from app.lifecycle import TaskStatus
 from app.queue.tasks import read_task
 from app.storage.database import Row
@@ -16,6 +17,16 @@ from tests.support.pauses import Died
 
 #: By how much the processes' clocks are apart: the first is the test's, the others are ahead.
 APART_SECONDS = 0.01
+
+
+def is_unknown(outcome: Any) -> bool:
+    """Tell whether nobody is left who could say what came of it."""
+    return isinstance(outcome, Died)
+
+
+def succeeded(outcome: Any) -> bool:
+    """Tell whether the verb has said that it was done."""
+    return not isinstance(outcome, QueueError | Died)
 
 
 class Scene:

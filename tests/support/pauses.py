@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any
 
@@ -127,17 +127,21 @@ class Act:
             raise pymysql.err.OperationalError(2013, "Lost connection to server during query")
 
 
-def places_to_hold(statements: list[str], kind: str) -> list[int]:
-    """Return after which of these statements a race may differ from one that was held elsewhere.
+def endings_to_play(statements: list[str], kind: str) -> Iterator[tuple[int, Ending]]:
+    """Yield after which of these statements to hold work, and to what ending, where that may make a difference.
 
     Nothing is held yet when a transaction has only begun. On SQLite nobody sees its inside, and who would write waits
-    for all of it, so there one place inside stands for all.
+    for all of it, so there one place inside stands for all; and nothing lies between it and the process to be cut. Who
+    dies before anything is written or locked might as well not have come; to be cut off there is tried once.
     """
-    places = []
-    is_inside = False
+    is_inside = has_done_something = False
     for number, statement in enumerate(statements, start=1):
         begins = statement.startswith(("BEGIN", "START TRANSACTION"))
         was_inside, is_inside = is_inside, begins or (is_inside and statement not in ("COMMIT", "ROLLBACK"))
         if not begins if kind == "mariadb" else not (was_inside and is_inside):
-            places.append(number)
-    return places
+            has_done_something = has_done_something or is_inside or not statement.startswith("SELECT")
+            yield number, Ending.GOES_ON
+            if has_done_something:
+                yield number, Ending.DIES
+            if kind == "mariadb" and (has_done_something or number == 1):
+                yield number, Ending.IS_CUT_OFF
