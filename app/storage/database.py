@@ -128,8 +128,10 @@ class Transaction:
         try:
             yield
         except BaseException:
-            with suppress(DBAPIError):  # After a deadlock there is nothing left to go back to.
-                self._connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {name}")
+            # After a deadlock, or without a connection, there is nothing left to go back to.
+            if not self._connection.invalidated:
+                with suppress(DBAPIError):
+                    self._connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {name}")
             raise
         finally:
             self._depth -= 1

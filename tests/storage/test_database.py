@@ -130,6 +130,24 @@ def test_a_connection_that_the_server_has_closed_is_replaced(database, open_data
     assert database.read(lambda tx: tx.execute(text("SELECT CONNECTION_ID()")).scalar_one()) != own
 
 
+def test_a_connection_that_is_lost_behind_a_savepoint_is_replaced(database, open_database, database_kind):
+    if database_kind == "sqlite":
+        pytest.skip("no server")
+    runs = []
+
+    def work(tx):
+        with tx.undoable():
+            runs.append(tx.is_rerun)
+            own = tx.execute(text("SELECT CONNECTION_ID()")).scalar_one()
+            if not tx.is_rerun:
+                with open_database().engine.connect() as connection:
+                    connection.exec_driver_sql(f"KILL {own}")
+            return tx.execute(text("SELECT 1")).scalar_one()
+
+    assert database.write(work) == 1
+    assert runs == [False, True]
+
+
 def _closed_port() -> int:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
