@@ -40,11 +40,12 @@ TAKEN: dict[str, Any] = {
 _BY_ID = select(tasks).where(tasks.c.id == bindparam("task_id"), tasks.c.status == _PENDING)
 _TAKE = (
     update(tasks)
-    # Claimed and failed by somebody else meanwhile, it would be pending again, but not as it was seen.
+    # Claimed and failed, or replaced, by somebody else meanwhile, it would be pending again, but not as it was seen.
     .where(
         tasks.c.id == bindparam("task_id"),
         tasks.c.status == _PENDING,
         tasks.c.attempts == bindparam("seen_attempts"),
+        tasks.c.updated_at == bindparam("seen_update", type_=Instant),
     )
     .values(**TAKEN)
 )
@@ -112,7 +113,8 @@ def take_in_transaction(
 
 
 def _take_parameters(task: Row, claim: Row) -> Row:
-    return {"task_id": task["id"], "seen_attempts": task["attempts"], **claim}
+    seen = {"task_id": task["id"], "seen_attempts": task["attempts"], "seen_update": task["updated_at"]}
+    return {**seen, **claim}
 
 
 def is_overdue(tx: Transaction, task: Row) -> bool:

@@ -1,6 +1,7 @@
 """Duplicates: chosen parameters, and what an equal task means."""
 
 import pytest
+from sqlalchemy import event
 
 from app.errors import DuplicateTask
 from app.lifecycle import TaskStatus
@@ -9,6 +10,8 @@ from app.queue.create import create_task
 from app.queue.due import do_what_is_due
 from app.queue.new_task import NewTask
 from app.queue.tasks import list_tasks, read_task
+from tests.support.clock import ClockAhead
+from tests.support.factories import Queue
 
 
 def create(queue, params=None, **more):
@@ -54,6 +57,23 @@ def test_a_waiting_duplicate_may_be_replaced(queue, clock):
     assert third.is_replaced
     claimed = queue.must_claim(kind)
     assert (claimed["id"], claimed["params"], claimed["priority"]) == (first["id"], {"url": "a", "n": 3}, -1)
+
+
+def test_a_claim_that_saw_the_task_before_it_was_replaced_gets_what_it_is_now(queue, open_database, clock):
+    kind = queue.register(on_duplicate="replace", dedupe_on=["url"])
+    create(queue, {"url": "a", "n": 1})
+    other = Queue(open_database(clock=ClockAhead(clock, seconds=1)))
+    replaced = []
+
+    def replace(_connection, _cursor, statement, *_rest):
+        if not replaced and "UPDATE tasks" in statement:
+            replaced.append(create(other, {"url": "a", "n": 2}, priority=3))
+
+    event.listen(queue.database.engine, "before_cursor_execute", replace)
+    claimed = queue.must_claim(kind)
+    assert replaced[0].is_replaced
+    assert (claimed["params"], claimed["priority"]) == ({"url": "a", "n": 2}, 3)
+    assert claimed == queue.do(read_task, claimed["id"])
 
 
 def test_what_is_being_worked_on_is_not_replaced(queue):
