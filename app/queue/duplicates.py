@@ -17,7 +17,8 @@ from app.storage.database import Row, Transaction
 from app.storage.models import line_places, tasks
 
 _FORGET_HASHES = update(tasks).where(tasks.c.id.in_(bindparam("task_ids", expanding=True))).values(dedupe_hash=null())
-_REPLACED = ("params", "priority", "claim_rank", "available_at", "deadline_at")
+_ASKED_FOR = ("params", "priority", "available_at", "deadline_at")
+_REPLACED = (*_ASKED_FOR, "claim_rank")
 _REPLACE = (
     update(tasks)
     .where(tasks.c.id == bindparam("task_id"), tasks.c.status == bindparam("seen_status"))
@@ -71,6 +72,9 @@ def meet_duplicate(tx: Transaction, task_type: TaskType, existing: Row, row: Row
     if action == "reject":
         problem = f"Task {existing['id']} is equal and {TaskStatus(existing['status']).word}."
         raise DuplicateTask(problem, details=[{"field": "params", "problem": problem}])
+    if action == "replace" and tx.is_rerun and all(existing[name] == row[name] for name in _ASKED_FOR):
+        # The first run of this very work, whose answer was lost, has replaced it.
+        return Created(existing, True, True)
     if action == "replace" and existing["status"] in WAITING:
         replaced = _replace(tx, task_type, existing, row)
         if replaced is not None:

@@ -2,6 +2,7 @@
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from app.errors import DuplicateTask
 from app.lifecycle import TaskStatus
@@ -74,6 +75,28 @@ def test_a_claim_that_saw_the_task_before_it_was_replaced_gets_what_it_is_now(qu
     assert replaced[0].is_replaced
     assert (claimed["params"], claimed["priority"]) == ({"url": "a", "n": 2}, 3)
     assert claimed == queue.do(read_task, claimed["id"])
+
+
+def test_a_replacement_whose_answer_was_lost_is_told_though_the_task_was_claimed_since(
+    queue, open_database, clock, database_kind
+):
+    if database_kind == "sqlite":
+        pytest.skip("SQLite is a library: an answer cannot be lost")
+    kind = queue.register(on_duplicate="replace", dedupe_on=["url"])
+    create(queue, {"url": "a", "n": 1})
+    other = Queue(open_database(clock=ClockAhead(clock, seconds=1)))
+    claims = []
+
+    def claim_and_lose(_connection, _cursor, statement, *_rest):
+        if not claims and statement == "COMMIT":
+            claims.append(other.must_claim(kind))
+            raise OperationalError(statement, {}, Exception(2013, "Lost connection to server during query"))
+
+    clock.advance(seconds=1)
+    event.listen(queue.database.engine, "after_cursor_execute", claim_and_lose)
+    again = create(queue, {"url": "a", "n": 2})
+    assert claims[0]["params"] == {"url": "a", "n": 2}
+    assert (again.is_duplicate, again.is_replaced, again.task["status"]) == (True, True, TaskStatus.CLAIMED)
 
 
 def test_what_is_being_worked_on_is_not_replaced(queue):
