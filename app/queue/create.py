@@ -6,7 +6,7 @@ from sqlalchemy.exc import IntegrityError
 from app.errors import QueueError, TryAgain
 from app.queue.create_many import create_tasks
 from app.queue.duplicates import Created, forget_hashes, meet_duplicate, stands_in_the_way
-from app.queue.new_task import NewTask, check_new_task, new_row
+from app.queue.new_task import NewTask, checked_row
 from app.queue.signals import refuse_while_draining
 from app.queue.task_types import TaskType, find_type
 from app.storage.database import Row, Transaction
@@ -57,8 +57,7 @@ def create_task(tx: Transaction, new: NewTask) -> Created:
     refuse_while_draining(tx)
     for try_ in range(_MAX_TRIES):
         task_type = find_type(tx, new.type_name, fresh=try_ > 0)
-        check_new_task(task_type, new)
-        row = new_row(tx, task_type, new, unique_hash=tx.nonce * 2)
+        row = checked_row(tx, task_type, new, unique_hash=tx.nonce * 2)
         if row["extras"] is not None or task_type.policies.key_order == "round_robin":
             (created,) = create_tasks(tx, [new])
             if isinstance(created, QueueError):

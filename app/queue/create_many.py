@@ -14,7 +14,7 @@ from app.queue.duplicates import Created, forget_hashes, meet_duplicate, stands_
 from app.queue.finish import finish_parameters
 from app.queue.labels import add_labels, labels_of
 from app.queue.line import join_line, line_key
-from app.queue.new_task import NewTask, check_new_task, new_row
+from app.queue.new_task import NewTask, checked_row
 from app.queue.signals import refuse_while_draining
 from app.queue.task_types import TaskType, find_type
 from app.storage.database import Row, Transaction
@@ -84,8 +84,7 @@ def create_tasks(tx: Transaction, news: Sequence[NewTask | QueueError], *, atomi
 
 
 def _draft(tx: Transaction, index: int, new: NewTask, task_type: TaskType) -> _Draft:
-    check_new_task(task_type, new)
-    return _Draft(index, new, task_type, new_row(tx, task_type, new, unique_hash(tx, index)))
+    return _Draft(index, new, task_type, checked_row(tx, task_type, new, unique_hash(tx, index)))
 
 
 def unique_hash(tx: Transaction, index: int) -> str:

@@ -5,13 +5,21 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.errors import InstantPassed, TaskTypeInactive
+from sqlalchemy import bindparam, select
+
+from app.errors import InstantPassed, QueueError, TaskTypeInactive
 from app.lifecycle import TaskStatus
 from app.queue.alarms import first_alarm
 from app.queue.parameters import check_parameters, dedupe_hash
 from app.queue.ranks import claim_rank
 from app.queue.task_types import TaskType
+from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
+from app.storage.models import tasks
+
+_OWN = select(tasks.c.id).where(
+    tasks.c.dedupe_hash == bindparam("hash"), tasks.c.created_at == bindparam("at", type_=Instant)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +68,20 @@ def check_new_task(task_type: TaskType, new: NewTask) -> None:
     if not task_type.is_active:
         raise TaskTypeInactive
     check_parameters(task_type.param_schema, new.params)
+
+
+def checked_row(tx: Transaction, task_type: TaskType, new: NewTask, unique_hash: str) -> Row:
+    """Return the row of the task, as `new_row`, if the type takes it; raises as `check_new_task` and `new_row`."""
+    try:
+        check_new_task(task_type, new)
+    except QueueError:
+        # The first run of this very work, whose answer was lost, may have created it before the type was changed.
+        if not tx.is_rerun:
+            raise
+        hashed = new_row(tx, task_type, new, unique_hash)["dedupe_hash"]
+        if tx.one(_OWN, {"hash": hashed, "at": tx.now}) is None:
+            raise
+    return new_row(tx, task_type, new, unique_hash)
 
 
 def new_row(tx: Transaction, task_type: TaskType, new: NewTask, unique_hash: str) -> Row:

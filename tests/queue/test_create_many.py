@@ -3,6 +3,8 @@
 import threading
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from app.errors import BatchRefused, QueueError
 from app.lifecycle import TaskStatus
@@ -11,6 +13,7 @@ from app.queue.new_task import NewTask
 from app.queue.tasks import list_tasks, read_task
 from app.queue.workflows import Node, create_workflow, list_workflows
 from app.storage.models import dependencies, line_places, task_labels
+from tests.support.clock import ClockAhead
 from tests.support.factories import Queue
 from tests.support.faults import lose_the_answer
 from tests.support.statements import counted_statements
@@ -132,6 +135,28 @@ def test_a_batch_whose_answer_was_lost_is_created_once(queue, database_kind, par
     assert [TaskStatus(created.task["status"]).word for created in results] == ["pending", "pending", "blocked"]
     assert len(queue.do(lambda tx: tx.all(dependencies.select()))) == 1
     assert len(queue.do(lambda tx: tx.all(line_places.select()))) == 1
+
+
+@pytest.mark.parametrize("options", [{"concurrency_key": "k"}, {}], ids=["with a key", "plain"])
+def test_what_was_created_is_not_refused_though_its_answer_was_lost_and_its_type_changed(
+    queue, open_database, clock, database_kind, options
+):
+    _needs_a_server(database_kind)
+    queue.register()
+    other = Queue(open_database(clock=ClockAhead(clock, seconds=1)))
+
+    def change_and_lose(_connection, _cursor, statement, *_rest):
+        if statement == "COMMIT" and not other.database.engine.pool.checkedin():
+            other.register(param_schema={"type": "object", "required": ["url"]})
+            queue.database.cache.clear()
+            raise OperationalError(statement, {}, Exception(2013, "Lost connection to server during query"))
+
+    event.listen(queue.database.engine, "after_cursor_execute", change_and_lose)
+    (created,) = queue.do(create_tasks, [new("a", **options)])
+    assert other.database.engine.pool.checkedin()
+    (row,) = queue.do(list_tasks, limit=10)
+    assert (created.task["id"], created.is_duplicate) == (row["id"], False)
+    assert isinstance(queue.do(create_tasks, [new("b")])[0], QueueError)
 
 
 @pytest.mark.parametrize("part", ["INSERT INTO workflows", *LOST_AT[:2], "UPDATE tasks SET extras", "COMMIT"])
