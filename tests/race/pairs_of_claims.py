@@ -6,8 +6,8 @@ from functools import partial
 from app.errors import QueueError
 from app.lifecycle import TaskStatus
 from app.queue.cancel import cancel_task
-from app.queue.claim_batch import claim_tasks
 from app.queue.change import change_task
+from app.queue.claim_batch import claim_tasks
 from app.queue.expire import expire_waiting
 from app.queue.report_batch import Report, apply_reports
 from app.queue.take import ClaimOrder

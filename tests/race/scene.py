@@ -69,7 +69,7 @@ class Scene:
         return sum(row["status"] == status for row in self.rows())
 
     def come_back(self) -> None:
-        """Bring the test's time on, so that all three processes agree on what is due."""
+        """Bring the test's time on, so that what is due to the two is due to all."""
         self.clock.advance(seconds=10 * APART_SECONDS)
 
 

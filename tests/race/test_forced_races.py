@@ -9,7 +9,9 @@ from sqlalchemy import exists, literal_column, select, union_all
 
 from app.storage.models import metadata
 from tests.race.pairs_of_claims import CLAIMS
+from tests.race.pairs_of_creates import CREATES
 from tests.race.pairs_of_ends import ENDS
+from tests.race.pairs_of_operators import OPERATORS
 from tests.race.scene import APART_SECONDS, Pair, Scene
 from tests.support.clock import START, ClockAhead
 from tests.support.factories import Queue
@@ -22,7 +24,7 @@ _FILLED = union_all(
         for table in metadata.sorted_tables
     )
 )
-PAIRS: tuple[Pair, ...] = (*CLAIMS, *ENDS)
+PAIRS: tuple[Pair, ...] = (*CLAIMS, *ENDS, *CREATES, *OPERATORS)
 
 
 def _roles():
@@ -75,7 +77,7 @@ class _Theatre:
     def _let_all_end(self, scene: Scene) -> None:
         state = describe_state(scene.queue)
         if state not in self._good:
-            let_all_end(scene.queue, self.clock)
+            let_all_end(scene.queue, self.clock, scene.limits)
             self._good.add(state)
 
     def _empty(self) -> None:
