@@ -9,6 +9,7 @@ from app.queue.cancel import cancel_task
 from app.queue.change import change_task
 from app.queue.claim_batch import claim_tasks
 from app.queue.expire import expire_waiting
+from app.queue.fail import fail_task
 from app.queue.report_batch import Report, apply_reports
 from app.queue.take import ClaimOrder
 from tests.race.scene import Pair, Scene
@@ -92,6 +93,29 @@ def _one_got_it(scene: Scene) -> None:
 
 def _within_the_limit(scene: Scene) -> None:
     assert each_has_what_it_got(scene) <= 1
+
+
+def _one_of_each_key_at_most(scene: Scene) -> None:
+    each_has_what_it_got(scene)
+    keys = [row["extras"]["concurrency_key"] for row in scene.rows() if row["status"] == TaskStatus.CLAIMED]
+    assert len(set(keys)) == len(keys)
+    assert len(keys) == 2 or scene.has_died
+
+
+def _whole_attempt(scene: Scene, queue: Queue):
+    """Claim, and fail at once: the task is claimable again, and not as it was seen."""
+    task = _other_claim(scene, queue)
+    if task is not None:
+        said = {"error": "it broke", "retryable": True, "retry_after_seconds": 0}
+        queue.do(fail_task, task["id"], worker_id="w2", lease_token=task["lease_token"], **said)
+    return task
+
+
+def _counted_as_it_was_told(scene: Scene) -> None:
+    row = scene.row()
+    for task in granted(scene.a):
+        assert (row["status"], row["lease_token"]) == (TaskStatus.CLAIMED, task["lease_token"])
+        assert row["attempts"] == task["attempts"]
 
 
 def _cancel(scene: Scene, queue: Queue):
@@ -189,6 +213,20 @@ CLAIMS = (
         _within_the_limit,
         True,
     ),
+    *(
+        Pair(f"{name} of one key, {limit}", partial(_one_key, **{limit: number}), a, b, _one_of_each_key_at_most, True)
+        for name, a, b in (("claim and claim", _claim, _other_claim), ("batch and batch", _claim_batch, _other_batch))
+        for limit, number in (("key_max_concurrency", 1), ("key_rate_limit", "1/3600"))
+    ),
+    Pair(
+        "claim and claim in turns",
+        partial(_one_key, key_order="round_robin"),
+        _claim,
+        _other_claim,
+        each_has_what_it_got,
+        True,
+    ),
+    Pair("claim and a whole attempt", _one_task, _claim, _whole_attempt, _counted_as_it_was_told),
     Pair("batch and batch", partial(_two_tasks, number=4), _claim_batch, _other_batch, _both_got(4), True),
     Pair("claim and batch", partial(_two_tasks, number=3), _claim, _other_batch, _both_got(3)),
     Pair("claim and cancel", _one_task, _claim, _cancel, _cancelled_whoever_has_it),

@@ -350,6 +350,7 @@ CREATES = (
     Pair("create and drain", _a_type, _create(), _switch(is_draining=True), _not_while_draining),
     Pair("switch and switch", _a_type, _switch(is_paused=True), _switch(is_paused=True), _both_are_done, True),
     Pair("pause and claim", _two_waiting, _change(is_paused=True), _claim, _claimed_or_not),
+    Pair("pause of all and claim", _two_waiting, _switch(is_paused=True), _claim, _claimed_or_not),
     Pair("limit and claim", _two_waiting, _change(max_concurrency=1), _claim, _claimed_or_not),
     Pair(
         "lower limit and claim",

@@ -132,16 +132,24 @@ def endings_to_play(statements: list[str], kind: str) -> Iterator[tuple[int, End
 
     Nothing is held yet when a transaction has only begun. On SQLite nobody sees its inside, and who would write waits
     for all of it, so there one place inside stands for all; and nothing lies between it and the process to be cut. Who
-    dies before anything is written or locked might as well not have come; to be cut off there is tried once.
+    dies before anything is written or locked might as well not have come; to be cut off there is tried once. Inside a
+    transaction the database undoes all of it either way, so the two take turns.
     """
     is_inside = has_done_something = False
     for number, statement in enumerate(statements, start=1):
         begins = statement.startswith(("BEGIN", "START TRANSACTION"))
         was_inside, is_inside = is_inside, begins or (is_inside and statement not in ("COMMIT", "ROLLBACK"))
-        if not begins if kind == "mariadb" else not (was_inside and is_inside):
-            has_done_something = has_done_something or is_inside or not statement.startswith("SELECT")
-            yield number, Ending.GOES_ON
-            if has_done_something:
-                yield number, Ending.DIES
-            if kind == "mariadb" and (has_done_something or number == 1):
-                yield number, Ending.IS_CUT_OFF
+        if begins if kind == "mariadb" else was_inside and is_inside:
+            continue
+        has_done_something = has_done_something or is_inside or not statement.startswith("SELECT")
+        yield number, Ending.GOES_ON
+        if kind == "sqlite":
+            undone = [Ending.DIES]
+        elif is_inside:
+            undone = [(Ending.DIES, Ending.IS_CUT_OFF)[number % 2]]
+        else:
+            undone = [Ending.DIES, Ending.IS_CUT_OFF]
+        if has_done_something:
+            yield from ((number, ending) for ending in undone)
+        elif number == 1 and kind == "mariadb":
+            yield number, Ending.IS_CUT_OFF
