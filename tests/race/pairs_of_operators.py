@@ -66,6 +66,7 @@ def _dead_letter(scene: Scene, *, key: str | None = None, **policies) -> None:
 
 def _dead_with_dependent(scene: Scene) -> None:
     _dead_letter(scene)
+    scene.waits_for_dead = True
     scene.dependent = scene.queue.create(depends_on=[scene.task["id"]])
     assert scene.status(scene.dependent["id"]) == TaskStatus.FAILED
 

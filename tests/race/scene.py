@@ -43,6 +43,8 @@ class Scene:
         self.clock = clock
         #: The limits that a check of all tasks goes by, where those of now are not what held all the time.
         self.limits: dict[str, int] = {}
+        #: Whether a task may go on waiting for a dead letter until that is removed.
+        self.waits_for_dead = False
         #: The statements that the held verb had done when the other one ended before it; None if that had to wait.
         self.done_before: list[str] | None = None
         self.is_a_held = False

@@ -77,7 +77,7 @@ class _Theatre:
     def _let_all_end(self, scene: Scene) -> None:
         state = describe_state(scene.queue)
         if state not in self._good:
-            let_all_end(scene.queue, self.clock, scene.limits)
+            let_all_end(scene.queue, self.clock, scene.limits, waits_for_dead=scene.waits_for_dead)
             self._good.add(state)
 
     def _empty(self) -> None:

@@ -128,11 +128,15 @@ def _describe(rows: list[Row]) -> list[list[Any]]:
     return columns
 
 
-def let_all_end(queue: Queue, clock: ManualClock, limits: dict[str, int] | None = None) -> None:
-    """Let time pass and a worker do what there is to do; all that waits must end, and nothing be left over."""
+def let_all_end(
+    queue: Queue, clock: ManualClock, limits: dict[str, int] | None = None, *, waits_for_dead: bool = False
+) -> None:
+    """Let time pass and a worker do what there is to do; all that waits must end, and nothing be left over.
+
+    That takes hours, or, where tasks that were requeued wait for dead letters, until these are removed.
+    """
     _open_everything(queue)
-    # At last a month: what was requeued may wait for a dead letter until that is removed.
-    ahead = [*[4000] * 6, *[_MONTH_SECONDS] * 3]
+    ahead = [4000] * 6 + ([_MONTH_SECONDS] * 3 if waits_for_dead else [])
     while True:
         housekeep(queue)
         check_now(queue, limits)
