@@ -57,6 +57,11 @@ def _followed(scene: Scene) -> None:
     scene.follower = scene.queue.create(depends_on=[scene.task["id"]])
 
 
+def _followed_and_over(scene: Scene) -> None:
+    _followed(scene)
+    scene.clock.advance(seconds=_LEASE_SECONDS)
+
+
 def _in_line(scene: Scene, **policies) -> None:
     scene.kind = scene.queue.register(**policies)
     scene.queue.create(concurrency_key="k")
@@ -263,6 +268,7 @@ ENDS = (
         _expire,
         _is_completed,
     ),
+    Pair("complete and expire, followed", _followed_and_over, _complete, _expire, _is_completed),
     Pair("complete and cancel", _one_claimed, _complete, _cancel, _DONE_OR_CANCELLED),
     Pair("complete and complete", _one_claimed, _complete, _complete, _both_completed, True),
     Pair("complete and complete, followed", _followed, _complete, _complete, _both_completed, True),
