@@ -53,8 +53,12 @@ def _taken_over(scene: Scene) -> None:
 
 
 def _followed(scene: Scene) -> None:
-    _one_claimed(scene)
-    scene.follower = scene.queue.create(depends_on=[scene.task["id"]])
+    scene.kind = scene.queue.register(lease_seconds=_LEASE_SECONDS)
+    first = scene.queue.create()
+    scene.follower = scene.queue.create(depends_on=[first["id"]])
+    # Claimed only now, so that its token says that another waits.
+    scene.task = scene.queue.must_claim(scene.kind)
+    scene.token = scene.task["lease_token"]
 
 
 def _followed_and_over(scene: Scene) -> None:
@@ -85,6 +89,12 @@ def _three_claimed(scene: Scene) -> None:
     scene.task = scene.batch[1]
     scene.token = scene.task["lease_token"]
     scene.clock.advance(seconds=_LEASE_SECONDS)
+
+
+def _three_taken_over(scene: Scene) -> None:
+    _three_claimed(scene)
+    scene.queue.do(expire_leases, [task["id"] for task in scene.batch])
+    scene.new = scene.queue.claim_batch(scene.kind)[1]
 
 
 def _report(verb, **said):
@@ -237,6 +247,12 @@ def _each_is_completed(scene: Scene) -> None:
         assert {row["status"] for row in scene.rows()} == {TaskStatus.COMPLETED}
 
 
+def _only_the_new_claims_count(scene: Scene) -> None:
+    assert is_unknown(scene.a) or scene.a == ["lease_lost"] * 3
+    assert [row["result"] for row in scene.rows()].count(None) >= 2, "an old lease had a say"
+    assert succeeded(scene.b) or is_unknown(scene.b)
+
+
 def _batch_or_cancel(scene: Scene) -> None:
     if succeeded(scene.a):
         others = [scene.status(task["id"]) for task in (scene.batch[0], scene.batch[2])]
@@ -284,6 +300,13 @@ ENDS = (
     Pair("release and cancel", _one_claimed, _release, _cancel, _cancelled_in_any_case),
     Pair("expire and cancel", _lease_over, _expire, _cancel, _expired_or_cancelled),
     Pair("batch complete and expire", _three_claimed, _complete_batch, _expire_batch, _each_is_completed),
+    Pair(
+        "batch complete of old and of new",
+        _three_taken_over,
+        _complete_batch,
+        _complete_new,
+        _only_the_new_claims_count,
+    ),
     Pair("batch complete and cancel", _three_claimed, _complete_batch, _cancel, _batch_or_cancel),
     Pair(
         "batch complete and batch complete", _three_claimed, _complete_batch, _complete_batch, _each_is_completed, True

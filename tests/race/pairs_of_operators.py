@@ -142,6 +142,11 @@ def _a_duty(scene: Scene) -> None:
     scene.clock.advance(seconds=60)
 
 
+def _a_slot_that_came_free(scene: Scene) -> None:
+    assert scene.queue.do(take_slot, slots=1, seconds=10)
+    scene.clock.advance(seconds=60)
+
+
 def _claim(scene: Scene, queue: Queue):
     return queue.claim(scene.kind, worker_id="w2")
 
@@ -433,6 +438,7 @@ OPERATORS = (
     Pair("hold and hold", _a_duty, _take_duty, _take_duty, _one_holder, True),
     Pair("hold and hold for the first time", _nothing, _take_duty, _take_duty, _one_holder, True),
     Pair("slot and slot", _nothing, _take_slot, _take_slot, _one_slot, True),
+    Pair("slot and slot that came free", _a_slot_that_came_free, _take_slot, _take_slot, _one_slot, True),
     Pair("count and count", _many_uncounted, _count_usage, _count_usage, _counted_once, True),
     Pair("removal and count", _old_dead_letter, _remove, _count_usage, _counted_though_removed),
 )

@@ -15,7 +15,7 @@ from tests.support.clock import ManualClock
 from tests.support.factories import Queue
 from tests.support.pauses import Died
 
-#: By how much the processes' clocks are apart: the first is the test's, the others are ahead.
+#: By how much the clocks are apart: that of the first verb is ahead of the test's, that of the second ahead of both.
 APART_SECONDS = 0.01
 
 
