@@ -16,6 +16,7 @@ from app.errors import (
 )
 from app.lifecycle import FINISHED, TaskStatus
 from app.queue.cancel import cancel_task
+from app.queue.complete import complete_task
 from app.queue.dead_letters import purge_dead_letter
 from app.queue.due import do_what_is_due
 from app.queue.duties import HOUSEKEEPING, release_duty, take_duty
@@ -145,6 +146,17 @@ def _a_duty(scene: Scene) -> None:
 def _a_slot_that_came_free(scene: Scene) -> None:
     assert scene.queue.do(take_slot, slots=1, seconds=10)
     scene.clock.advance(seconds=60)
+
+
+def _one_claimed(scene: Scene) -> None:
+    scene.kind = scene.queue.register()
+    scene.queue.create()
+    scene.task = scene.queue.must_claim(scene.kind)
+
+
+def _complete(scene: Scene, queue: Queue):
+    token = scene.task["lease_token"]
+    return queue.do(complete_task, scene.task["id"], worker_id="w1", lease_token=token, result="mine")
 
 
 def _claim(scene: Scene, queue: Queue):
@@ -282,6 +294,14 @@ def _cancelled_all(scene: Scene) -> None:
         assert scene.row(task["id"])["lease_token"] == task["lease_token"]
 
 
+def _completed_or_cancelled(scene: Scene) -> None:
+    row = scene.row()
+    if succeeded(scene.b):
+        assert (row["status"], row["result"]) == (TaskStatus.COMPLETED, "mine")
+    elif not scene.has_died:
+        assert row["status"] == TaskStatus.CANCELLED
+
+
 def _one_task_for_each_instant(scene: Scene) -> None:
     rows = scene.rows()
     instants = Counter(row["extras"]["scheduled_for"] for row in rows)
@@ -411,6 +431,9 @@ OPERATORS = (
     Pair("requeue of all, twice", _an_operation(REQUEUE, _two_dead), _operate, _operate, _requeued_and_claimed, True),
     Pair("purge of all and requeue", _an_operation(PURGE, _dead_letter), _requeue, _operate, _requeued_or_gone),
     Pair("cancel of all and claim", _an_operation(CANCEL, _two_pending), _operate, _claim, _cancelled_all),
+    Pair(
+        "cancel of all and complete", _an_operation(CANCEL, _one_claimed), _operate, _complete, _completed_or_cancelled
+    ),
     Pair("cancel of all and cancel", _an_operation(CANCEL, _two_pending), _operate, _cancel, _cancelled_all),
     Pair("fire and fire", _a_schedule, _fire, _fire, _all_three_fired, True),
     Pair(
