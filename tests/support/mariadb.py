@@ -15,6 +15,7 @@ import tempfile
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pymysql
 
@@ -56,69 +57,89 @@ def find_server() -> str | None:
 
 
 class PrivateServer:
-    """A server on a free port of this machine with its own folder, which goes away with it."""
+    """A server on a free port of this machine with its own folder, which goes away with it.
 
-    def __init__(self) -> None:
+    `options` come after ours; `parent` is where its folder is made.
+    """
+
+    def __init__(self, *options: str, parent: Path | None = None, port: int | None = None) -> None:
         program = find_server()
         if program is None:
             raise NoServer("there is no mariadbd or mysqld on this machine")
+        self._program = program
+        self._options = options
         # The path of a socket may have about 100 characters, so not below pytest's long folders.
-        self._folder = Path(tempfile.mkdtemp(prefix="tm-"))
-        self._process: subprocess.Popen[bytes] | None = None
+        self._folder = Path(tempfile.mkdtemp(prefix="tm-", dir=parent))
+        self._data, self._temporary, self.log = (self._folder / name for name in ("data", "tmp", "log"))
+        # Servers refuse to run as root unless they are told to.
+        self._user = ["--user=root"] if os.geteuid() == 0 else []
+        self.process: subprocess.Popen[bytes] | None = None
         try:
-            self._start(program)
+            self._make_folder()
+            self.port = port or find_free_port()
+            self.url = f"mysql://root@127.0.0.1:{self.port}/"
+            self.start()
         except BaseException:
             self.stop()
             raise
 
-    def _start(self, program: str) -> None:
-        data = self._folder / "data"
+    def _make_folder(self) -> None:
         # A server that starts clears temporary tables away, those of others in the same folder too.
-        temporary = self._folder / "tmp"
-        temporary.mkdir()
-        log = self._folder / "log"
-        # Servers refuse to run as root unless they are told to.
-        user = ["--user=root"] if os.geteuid() == 0 else []
-        with log.open("wb") as output:
+        self._temporary.mkdir()
+        with self.log.open("wb") as output:
             made = subprocess.run(
-                [*_initialiser(program), f"--datadir={data}", f"--tmpdir={temporary}", *user],
+                [*_initialiser(self._program), f"--datadir={self._data}", f"--tmpdir={self._temporary}", *self._user],
                 stdout=output,
                 stderr=output,
             )
-            if made.returncode:
-                raise NoServer(f"the folder for {program} could not be made:\n{_end_of(log)}")
-            port = find_free_port()
-            self._process = subprocess.Popen(
+        if made.returncode:
+            raise NoServer(f"the folder for {self._program} could not be made:\n{_end_of(self.log)}")
+
+    def start(self) -> None:
+        """Start the server on its folder and return when it answers; a second time after `kill`."""
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
                 [
-                    program,
+                    self._program,
                     "--no-defaults",
-                    f"--datadir={data}",
-                    f"--tmpdir={temporary}",
-                    f"--port={port}",
+                    f"--datadir={self._data}",
+                    f"--tmpdir={self._temporary}",
+                    f"--port={self.port}",
                     f"--socket={self._folder / 'socket'}",
                     f"--pid-file={self._folder / 'pid'}",
-                    *user,
+                    *self._user,
                     *_OPTIONS,
+                    *self._options,
                 ],
                 stdout=output,
                 stderr=output,
                 # Ctrl-C is for pytest, which then stops the server.
                 start_new_session=True,
             )
-        self.url = f"mysql://root@127.0.0.1:{port}/"
         give_up_at = time.monotonic() + SECONDS_TO_START
         while True:
             try:
-                pymysql.connect(host="127.0.0.1", port=port, user="root", connect_timeout=2, ssl_disabled=True).close()
+                self.connect().close()
                 return
             except pymysql.MySQLError as error:
-                if self._process.poll() is not None or time.monotonic() > give_up_at:
-                    raise NoServer(f"{program} does not start ({error}):\n{_end_of(log)}") from None
+                if self.process.poll() is not None or time.monotonic() > give_up_at:
+                    raise NoServer(f"{self._program} does not start ({error}):\n{_end_of(self.log)}") from None
                 time.sleep(0.05)
+
+    def connect(self, **more: Any) -> pymysql.connections.Connection:
+        """Return a new connection of the administrator."""
+        address = {"host": "127.0.0.1", "port": self.port, "user": "root"}
+        return pymysql.connect(**{**address, "connect_timeout": 2, "ssl_disabled": True, **more})
+
+    def kill(self) -> None:
+        """End the server as a crash would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
 
     def stop(self) -> None:
         """Stop the server and remove its folder; twice is as good as once."""
-        process, self._process = self._process, None
+        process, self.process = self.process, None
         if process is not None:
             process.terminate()
             try:

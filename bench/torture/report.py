@@ -1,0 +1,32 @@
+"""The tables at the end: which faults there were, and which invariants were looked at how often."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from bench.torture.findings import Findings
+
+
+def show_faults(counts: Counter[str], planned: Iterable[str]) -> list[str]:
+    """Print how often each kind of fault was injected; return the planned ones that never happened."""
+    names = [*planned, *sorted(set(counts) - set(planned))]
+    _show(("Fault", "Times"), [(name, f"{counts[name]:,}") for name in names])
+    return [name for name in names if not counts[name]]
+
+
+def show_invariants(findings: Findings) -> None:
+    """Print how often each invariant was checked, and how often it was broken."""
+    rows = [(name, f"{findings.checked[name]:,}", f"{findings.breaches[name]:,}") for name in sorted(findings.checked)]
+    _show(("Invariant", "Checked", "Breaches"), rows)
+    for name, examples in findings.examples.items():
+        print(f"\nBROKEN: {name}, {findings.breaches[name]} times, such as")
+        for example in examples:
+            print(f"  {example}")
+
+
+def _show(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
+    print()
+    for row in (head, tuple("-" * width for width in widths), *rows):
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        print("  ".join(cells).rstrip())
+    print(flush=True)
