@@ -12,7 +12,6 @@ from bench.torture.plan import TYPES
 from bench.torture.records import Record, Schedule
 from bench.torture.task_checks import check_task
 
-
 # How late schedules may be when no faults are injected any more.
 _MOSTLY_ON_TIME_SECONDS = 5
 

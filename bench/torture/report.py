@@ -4,6 +4,18 @@ from collections import Counter
 from collections.abc import Iterable
 
 from bench.torture.findings import Findings
+from bench.torture.stage import Stage
+
+
+def show_progress(stage: Stage, seconds: float, waiting: int, what: str) -> None:
+    """Print how far it is."""
+    created, ended = stage.board.totals()
+    running = sum(program.is_running for program in stage.programs)
+    print(
+        f"{seconds:5.0f} s: {created:,} created, {ended:,} ended ({ended / max(seconds, 1):.0f} per second), "
+        f"{waiting:,} wait; {running} of {len(stage.programs)} programs run; {what}",
+        flush=True,
+    )
 
 
 def show_faults(counts: Counter[str], planned: Iterable[str]) -> list[str]:

@@ -3,13 +3,12 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import closing
-from typing import Any
 
-import pymysql
+from sqlalchemy import Connection, create_engine, func, select, text
+from sqlalchemy.exc import SQLAlchemyError
 
-from app.lifecycle import TaskStatus
+from app.lifecycle import UNFINISHED, TaskStatus
+from app.storage.models import line_places, task_types, tasks
 from bench.torture.board import Board
 from bench.torture.findings import Findings
 from bench.torture.plan import BACKLOG, CACHE_SECONDS
@@ -17,60 +16,69 @@ from bench.torture.plan import BACKLOG, CACHE_SECONDS
 _EVERY_SECONDS = 0.2
 # A lowered limit holds for those that know of it: the cache's time, and the longest that a process is made to sleep.
 _IN_FORCE_SECONDS = CACHE_SECONDS + 20
-_TYPES = "SELECT id, name, max_concurrency, key_max_concurrency FROM task_types"
+_INDEX = "FORCE INDEX (ix_tasks_claim)"
+_TYPES = select(task_types.c.id, task_types.c.name, task_types.c.max_concurrency, task_types.c.key_max_concurrency)
 _COUNTS = (
-    "SELECT type_id, status, COUNT(*) FROM tasks FORCE INDEX (ix_tasks_claim) "
-    "WHERE type_id IN ({}) AND status IN (1, 2, 3, 4) GROUP BY type_id, status"
+    select(tasks.c.type_id, tasks.c.status, func.count())
+    .with_hint(tasks, _INDEX, "mysql")
+    .where(tasks.c.type_id.in_(select(task_types.c.id)), tasks.c.status.in_([int(status) for status in UNFINISHED]))
+    .group_by(tasks.c.type_id, tasks.c.status)
 )
 _OF_KEYS = (
-    "SELECT p.key_id, COUNT(*) FROM tasks t FORCE INDEX (ix_tasks_claim) JOIN line_places p ON p.task_id = t.id "
-    "WHERE t.type_id = %s AND t.status = 4 GROUP BY p.key_id"
+    select(line_places.c.key_id, func.count())
+    .select_from(tasks.join(line_places, line_places.c.task_id == tasks.c.id))
+    .with_hint(tasks, _INDEX, "mysql")
+    .where(tasks.c.status == int(TaskStatus.CLAIMED), tasks.c.type_id.in_(select(task_types.c.id)))
+    .group_by(line_places.c.key_id)
 )
+_BEGIN = {"mysql": "START TRANSACTION WITH CONSISTENT SNAPSHOT", "sqlite": "BEGIN"}
 
 
 class Sampler:
-    """A thread that reads a consistent snapshot, five times a second, straight from MariaDB."""
+    """A thread that reads a consistent snapshot, five times a second, straight from the database."""
 
-    def __init__(self, connect: Callable[[], pymysql.connections.Connection], board: Board, findings: Findings) -> None:
-        self._connect = connect
+    def __init__(self, url: str, board: Board, findings: Findings) -> None:
+        self._engine = create_engine(url, isolation_level="AUTOCOMMIT")
         self._board = board
         self._findings = findings
         self._limits: deque[tuple[float, dict[str, int]]] = deque()
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sampler")
+        #: How many tasks have not ended, and when that was.
         self.waiting = 0
+        self.looked_at = 0.0
         self._thread.start()
 
     def end(self) -> None:
         self._is_over.set()
         self._thread.join()
+        self._engine.dispose()
 
     def _run(self) -> None:
-        while not self._is_over.is_set():
+        while not self._is_over.wait(_EVERY_SECONDS):
             try:
-                with closing(self._connect()) as connection:
+                with self._engine.connect() as connection:
                     while not self._is_over.wait(_EVERY_SECONDS):
                         self._look(connection)
-            except pymysql.MySQLError:
-                self._is_over.wait(_EVERY_SECONDS)
+            except SQLAlchemyError:
+                # The database is in trouble: that is what we are here for.
+                self._engine.dispose()
 
-    def _look(self, connection: pymysql.connections.Connection) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-            cursor.execute(_TYPES)
-            types: dict[str, Any] = {name: (type_id, *limits) for type_id, name, *limits in cursor.fetchall()}
-            ids = ", ".join(str(type_id) for type_id, *_ in types.values())
-            cursor.execute(_COUNTS.format(ids))
-            counts = {(type_id, status): number for type_id, status, number in cursor.fetchall()}
-            keyed = types["keyed"][0]
-            cursor.execute(_OF_KEYS, (keyed,))
-            of_keys = [number for _, number in cursor.fetchall()]
-            cursor.execute("COMMIT")
+    def _look(self, connection: Connection) -> None:
+        began = time.monotonic()
+        connection.execute(text(_BEGIN[connection.dialect.name]))
+        types = {row.name: row for row in connection.execute(_TYPES)}
+        counts = {(type_id, status): number for type_id, status, number in connection.execute(_COUNTS)}
+        of_keys = [number for _, number in connection.execute(_OF_KEYS)]
+        connection.execute(text("COMMIT"))
         for name in BACKLOG:
-            self._board.set_waiting(name, sum(counts.get((types[name][0], status), 0) for status in (1, 2, 3, 4)))
+            self._board.set_waiting(name, sum(counts.get((types[name].id, int(of)), 0) for of in UNFINISHED))
         self.waiting = sum(counts.values())
-        limits = self._in_force({"limited": types["limited"][1], "keyed": types["keyed"][2]})
-        claimed = counts.get((types["limited"][0], int(TaskStatus.CLAIMED)), 0)
+        self.looked_at = began
+        limits = self._in_force(
+            {"limited": types["limited"].max_concurrency, "keyed": types["keyed"].key_max_concurrency}
+        )
+        claimed = counts.get((types["limited"].id, int(TaskStatus.CLAIMED)), 0)
         self._check("max_concurrency holds, by snapshots", claimed, limits["limited"])
         self._check("key_max_concurrency holds, by snapshots", max(of_keys, default=0), limits["keyed"])
 

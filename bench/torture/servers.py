@@ -9,7 +9,6 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from app.settings import PREFIX, ROOT
 from bench.torture.plan import CACHE_SECONDS
@@ -28,8 +27,6 @@ class Program:
         self._environment = environment
         self._start_at: float | None = None
         self.was_killed = False
-        self.starts = 0
-        self.unexpected_ends = 0
         self._start()
 
     def _start(self) -> None:
@@ -43,7 +40,6 @@ class Program:
                 stderr=output,
                 start_new_session=True,
             )
-        self.starts += 1
         self._start_at = None
         self.was_killed = False
 
@@ -66,7 +62,6 @@ class Program:
         now = time.monotonic()
         if self._start_at is None:
             self._start_at = now + random.uniform(0.2, 2.0)
-            self.unexpected_ends += not self.was_killed
         elif now > self._start_at:
             self._start()
 
@@ -169,5 +164,3 @@ def signal_all(pids: list[int], what: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, what)
-
-

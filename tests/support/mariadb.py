@@ -70,7 +70,7 @@ class PrivateServer:
         self._options = options
         # The path of a socket may have about 100 characters, so not below pytest's long folders.
         self._folder = Path(tempfile.mkdtemp(prefix="tm-", dir=parent))
-        self._data, self._temporary, self.log = (self._folder / name for name in ("data", "tmp", "log"))
+        self.data, self._temporary, self.log = (self._folder / name for name in ("data", "tmp", "log"))
         # Servers refuse to run as root unless they are told to.
         self._user = ["--user=root"] if os.geteuid() == 0 else []
         self.process: subprocess.Popen[bytes] | None = None
@@ -88,7 +88,7 @@ class PrivateServer:
         self._temporary.mkdir()
         with self.log.open("wb") as output:
             made = subprocess.run(
-                [*_initialiser(self._program), f"--datadir={self._data}", f"--tmpdir={self._temporary}", *self._user],
+                [*_initialiser(self._program), f"--datadir={self.data}", f"--tmpdir={self._temporary}", *self._user],
                 stdout=output,
                 stderr=output,
             )
@@ -102,7 +102,7 @@ class PrivateServer:
                 [
                     self._program,
                     "--no-defaults",
-                    f"--datadir={self._data}",
+                    f"--datadir={self.data}",
                     f"--tmpdir={self._temporary}",
                     f"--port={self.port}",
                     f"--socket={self._folder / 'socket'}",
