@@ -36,26 +36,29 @@ def take_batch(tx: Transaction, task_type: TaskType, order: ClaimOrder, task_ids
 
     Returns how many were taken, all with the tokens of this claim, and whether more of the type may be claimed.
     """
-    claim = {
-        **claim_values(tx, task_type, order, has_followers=False),
-        "followed": claim_values(tx, task_type, order, has_followers=True)["token"],
-    }
     if not task_type.needs_transaction and (tx.misses_locked_rows or not tx.skips_locked_rows):
-        taken = tx.changes(_TAKE, {**claim, "task_ids": task_ids})
+        taken = tx.changes(_TAKE, {**_claim_values(tx, task_type, order), "task_ids": task_ids})
         # Some: the others are gone. None: they are gone too, or one of them is held and the update gave up.
         if taken > 0:
             return taken, True
     try:
-        return _take_in_transaction(tx, task_type, claim, task_ids)
+        return _take_in_transaction(tx, task_type, order, task_ids)
     except LimitReached:
         return 0, False
 
 
-def _take_in_transaction(tx: Transaction, task_type: TaskType, claim: Row, task_ids: Sequence[int]) -> tuple[int, bool]:
+def _claim_values(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> Row:
+    followed = claim_values(tx, task_type, order, has_followers=True)["token"]
+    return {**claim_values(tx, task_type, order, has_followers=False), "followed": followed}
+
+
+def _take_in_transaction(
+    tx: Transaction, task_type: TaskType, order: ClaimOrder, task_ids: Sequence[int]
+) -> tuple[int, bool]:
     wanted = len(task_ids)
     with tx.atomic():
         allowed = lock_limits(tx, task_type, wanted) if task_type.is_limited else Allowance(wanted, [])
-        taken = _take_free(tx, claim, task_ids, allowed.number)
+        taken = _take_free(tx, _claim_values(tx, task_type, order), task_ids, allowed.number)
         if taken:
             count_claims(tx, task_type, allowed.recent, len(taken))
             if task_type.counts_claims_per_key:

@@ -96,6 +96,10 @@ class Transaction:
         assert key is not None
         return int(key[0])
 
+    def come_after(self, instant: datetime) -> None:
+        """Let this work's instant be no earlier than one that others have written down meanwhile."""
+        self.now = max(self.now, instant)
+
     @contextmanager
     def atomic(self) -> Iterator[None]:
         """Commit the statements inside together, or none of them; inside another `atomic` it joins that."""

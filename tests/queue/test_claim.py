@@ -7,10 +7,13 @@ import pytest
 from app.errors import TaskTypeNotFound
 from app.lifecycle import FailureReason, TaskStatus
 from app.queue.cancel import cancel_task
+from app.queue.claim_batch import claim_tasks
 from app.queue.complete import complete_task
 from app.queue.due import do_what_is_due
 from app.queue.leases import read_token
+from app.queue.take import ClaimOrder
 from app.queue.tasks import read_task
+from tests.support.factories import Queue
 
 
 def test_a_claim_takes_the_highest_priority_first_and_within_it_the_oldest(queue):
@@ -192,6 +195,26 @@ def test_no_more_claims_than_the_rate_are_given_in_any_window(queue, clock):
             got.append(second)
         clock.advance(seconds=1)
     assert got == [0, 0, 10, 10, 20, 20]
+
+
+@pytest.mark.parametrize("max_tasks", [1, 3])
+def test_a_claim_that_slept_on_its_way_counts_from_when_it_is_made(queue, open_database, clock, max_tasks):
+    kind = queue.register(rate_limit="2/10")
+    other = Queue(open_database())
+    for _ in range(9):
+        queue.create()
+    assert len(queue.claim_batch(kind, max_tasks=2)) == 2
+    clock.advance(seconds=2)
+
+    def claim(tx):
+        # The process sleeps here, after it was told the time; meanwhile others forget the claims before.
+        clock.advance(seconds=10)
+        assert len(other.claim_batch(kind, max_tasks=1)) == 1
+        return claim_tasks(tx, [kind], ClaimOrder(worker_id="w2"), max_tasks)
+
+    slept = queue.database.write(claim, atomic=False)
+    assert [task["claimed_at"] for task in slept] == [clock.instant]
+    assert other.claim(kind) is None
 
 
 def test_a_cancelled_task_is_not_claimed(queue):
