@@ -53,7 +53,7 @@ def on_sqlite(folder: Path, given: argparse.Namespace) -> bool:
             faults = DiskFaults(stage, disk, servers, random.Random(given.seed))
             torture = Torture(stage, faults.cards(), None, seed=given.seed)
             seconds = min(60 * given.minutes * _SHARE_OF_SQLITE, _LONGEST_ON_SQLITE)
-            is_good = torture.run(seconds=seconds, pace=given.pace / 2)
+            is_good = torture.run(seconds=seconds, pace=given.pace)
         if not is_good:
             disk.free()
             shutil.copytree(disk.folder, folder / "data")

@@ -24,6 +24,10 @@ class Chaos:
         self.counts: Counter[str] = Counter()
         self.errors: list[str] = []
 
+    def pace(self, seconds: float, usual: float) -> float:
+        """Return how many seconds lie between two faults, so that in so many seconds none of the deck is left out."""
+        return min(usual, seconds / (sum(number for number, _ in self._cards.values()) + 2))
+
     def draw(self) -> None:
         """Inject the next fault of the deck, beside those that still go on."""
         if not self._deck:
@@ -39,8 +43,8 @@ class Chaos:
             self._cards[name][1]()
             self.counts[name] += 1
         except (pymysql.MySQLError, Lost):
-            # Another fault came in between.
-            pass
+            # Another fault came in between, so this one comes again.
+            self._deck.append(name)
         except Exception as error:
             self.errors.append(f"{name}: {error!r}")
 

@@ -11,8 +11,8 @@ from bench.torture.servers import Program, Proxy, signal_all
 from bench.torture.stage import Stage
 
 # What a request meets, by chance; in a storm much more often.
-_HTTP_WEATHER = {"drop": 0.004, "cut": 0.004, "truncate": 0.003, "delay": 0.006, "reset": 0.004}
-_DATABASE_WEATHER = {"delay": 0.001, "reset in transaction": 0.0004, "cut at COMMIT": 0.002}
+_HTTP_WEATHER = {"drop": 0.004, "cut": 0.004, "truncate": 0.004, "delay": 0.006, "reset": 0.004}
+_DATABASE_WEATHER = {"delay": 0.001, "reset in transaction": 0.001, "cut at COMMIT": 0.002}
 _STORM = 8
 
 

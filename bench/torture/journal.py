@@ -26,7 +26,10 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        # What the process before this one did not write to its end, it did not act upon.
+        written = path.read_bytes()
+        os.ftruncate(self._file, written.rfind(b"\n") + 1)
 
     def write(self, *lines: list[Any]) -> None:
         text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)

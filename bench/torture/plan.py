@@ -26,7 +26,7 @@ TYPES: dict[str, dict[str, Any]] = {
 LOWERED: dict[str, dict[str, Any]] = {"limited": {"max_concurrency": 5}, "keyed": {"key_max_concurrency": 1}}
 KEYS = tuple(f"key-{number}" for number in range(12))
 # How many tasks of each type may wait before producers rest.
-BACKLOG = {"plain": 4000, "brittle": 200, "limited": 40, "rated": 80, "keyed": 120, "step": 200, "unique": 40}
+BACKLOG = {"plain": 6000, "brittle": 200, "limited": 40, "rated": 80, "keyed": 120, "step": 200, "unique": 40}
 INTERVALS = (1, 2, 3, 5)
 CACHE_SECONDS = 2
 REQUEST_SECONDS = 8

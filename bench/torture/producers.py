@@ -76,7 +76,7 @@ class Producer:
         wanted = [name for name, most in BACKLOG.items() if self._board.waiting(name) < most]
         if not wanted:
             return False
-        kind = random.choice([*wanted, "plain"] if "plain" in wanted else wanted)
+        kind = "plain" if "plain" in wanted and random.random() < 0.5 else random.choice(wanted)
         key = uuid.uuid4().hex
         path, body = self._what_to_create(kind, key)
         self._journal.write(["create", key, path, body])
@@ -94,7 +94,7 @@ class Producer:
                 "params": {"of": number // 20},
                 "dedupe_key": f"{self._unique}-{number // 20}",
             }
-        number = 1 if random.random() < 0.15 else {"plain": 100, "step": 4, "limited": 8}.get(kind, 20)
+        number = 1 if random.random() < 0.15 else {"plain": 250, "step": 4, "limited": 8}.get(kind, 20)
         tasks = [self._task(kind, key, place) for place in range(number)]
         return ("/tasks", tasks[0]) if number == 1 else ("/tasks/batch", {"tasks": tasks})
 

@@ -67,6 +67,7 @@ class Torture:
 
     def _storm(self, seconds: float, pace: float) -> None:
         self._common.set_weather(1)
+        pace = self._chaos.pace(seconds, pace)
         next_fault, next_line = self._began + pace, self._began
         while (now := time.monotonic()) < self._began + seconds:
             self._stage.watch()

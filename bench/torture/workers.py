@@ -146,7 +146,7 @@ class Worker:
         self._do_one(self._claimed(answer, [answer.data])[0])
 
     def _do_one(self, task: Task) -> None:
-        time.sleep(0.02 * random.random())
+        time.sleep(0.1 * random.random())
         fate = random.random() if self._is_wild else 1.0
         if fate < 0.02:
             return

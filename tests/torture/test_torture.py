@@ -1,0 +1,24 @@
+"""Half a minute of torture on each kind of database: `make bench-torture` has more of it."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from app.settings import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "sqlite"])
+def test_nothing_is_lost_or_done_twice_whatever_fails(kind, request):
+    if kind == "mariadb":
+        # Says so where there is no server; the torture starts one of its own, to kill it.
+        request.getfixturevalue("mariadb_admin_url")
+    command = [sys.executable, "-m", "bench.torture", "--minutes", "0.5", "--kind", kind]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    kills = re.search(r"(\d+) kills", run.stdout.split("checked in")[0].rsplit("\n", 2)[-1])
+    assert kills is not None
+    assert int(kills[1]) >= 10, run.stdout
