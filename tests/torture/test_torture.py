@@ -1,4 +1,4 @@
-"""Half a minute of torture on each kind of database: `make bench-torture` has more of it."""
+"""Half a minute of torture on each kind of database: `python -m bench.torture --minutes 30` has more of it."""
 
 import re
 import subprocess
