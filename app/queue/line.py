@@ -217,8 +217,11 @@ def note_claims(tx: Transaction, task_ids: list[int]) -> None:
     for key in keys:
         policies = find_type_by_id(tx, key["type_id"]).policies
         if policies.key_rate_limit is not None:
-            recent = [*_recent_claims(tx, policies, key), *[_microseconds(tx.now)] * numbers[key["id"]]]
-            tx.execute(_REMEMBER, {"key_id": key["id"], "recent": recent})
+            recent = _recent_claims(tx, policies, key)
+            # No earlier than those before them, however long this work has slept since its instant was taken: what is
+            # forgotten too early makes room for one too many.
+            at = max([_microseconds(tx.now), *recent])
+            tx.execute(_REMEMBER, {"key_id": key["id"], "recent": [*recent, *[at] * numbers[key["id"]]]})
     admit(tx, sorted(numbers))
 
 

@@ -6,11 +6,13 @@ import pytest
 
 from app.lifecycle import TaskStatus
 from app.queue.cancel import cancel_task
+from app.queue.claim import claim_task
 from app.queue.complete import complete_task
 from app.queue.due import do_what_is_due
 from app.queue.fail import fail_task
 from app.queue.line import admit_due, recheck_lines
 from app.queue.release import release_task
+from app.queue.take import ClaimOrder
 from app.queue.tasks import read_task
 from app.storage.models import concurrency_keys, line_places
 from tests.support.factories import Queue
@@ -118,6 +120,27 @@ def test_a_rate_per_key_holds_in_any_window(queue, clock):
     of_a = [second for second, key in claims if key == "a"]
     assert of_a == [0, 0, 60, 60, 120, 120, 180]
     assert [second for second, key in claims if key == "b"] == [0]
+
+
+def test_a_claim_that_slept_on_its_way_is_not_forgotten_by_the_rate_of_its_key(queue, open_database, clock):
+    kind = queue.register(key_rate_limit="2/10")
+    other = Queue(open_database())
+    for _ in range(6):
+        queue.create(concurrency_key="a")
+    assert len(claim_all(queue, kind)) == 2
+    clock.advance(seconds=2)
+
+    def claim(tx):
+        # The process sleeps here, after it was told the time; meanwhile others go on.
+        clock.advance(seconds=10)
+        do_all_that_is_due(other)
+        other.must_claim(kind)
+        return claim_task(tx, [kind], ClaimOrder(worker_id="w2"))
+
+    assert queue.database.write(claim, atomic=False) is not None
+    # Whoever joins the line has a look at who may be admitted.
+    queue.create(concurrency_key="a")
+    assert other.claim(kind) is None
 
 
 def test_what_waits_unclaimed_counts_against_the_rate(queue, clock):
