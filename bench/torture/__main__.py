@@ -51,7 +51,7 @@ def on_sqlite(folder: Path, given: argparse.Namespace) -> bool:
         crew = Crew(servers=1, workers=4, producers=2)
         with Stage(folder, url, url, application="wsgi:application", crew=crew, seed=given.seed) as stage:
             faults = DiskFaults(stage, disk, servers, random.Random(given.seed))
-            torture = Torture(stage, faults.cards(), None, seed=given.seed)
+            torture = Torture(stage, faults.cards(), None, seed=given.seed, share=_SHARE_OF_SQLITE)
             seconds = min(60 * given.minutes * _SHARE_OF_SQLITE, _LONGEST_ON_SQLITE)
             is_good = torture.run(seconds=seconds, pace=given.pace)
         if not is_good:

@@ -19,7 +19,7 @@ class DiskFaults:
         self._name = "the disk is full" if disk.is_real else "no file may grow"
 
     def cards(self) -> Cards:
-        return {self._name: (3, self._fill), f"{self._name} while a server dies": (2, self._fill_and_kill)}
+        return {self._name: (2, self._fill), f"{self._name} while a server dies": (1, self._fill_and_kill)}
 
     def _fill(self) -> None:
         self._find_writers()

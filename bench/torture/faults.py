@@ -12,7 +12,7 @@ from bench.torture.stage import Stage
 
 # What a request meets, by chance; in a storm much more often.
 _HTTP_WEATHER = {"drop": 0.004, "cut": 0.004, "truncate": 0.004, "delay": 0.006, "reset": 0.004}
-_DATABASE_WEATHER = {"delay": 0.001, "reset in transaction": 0.001, "cut at COMMIT": 0.002}
+_DATABASE_WEATHER = {"delay": 0.001, "reset in transaction": 0.001, "cut at COMMIT": 0.002, "kill -9 at COMMIT": 0.001}
 _STORM = 8
 
 
@@ -24,9 +24,10 @@ class CommonFaults:
         self._database_proxy = database_proxy
         self._rng = rng
 
-    def cards(self) -> Cards:
+    def cards(self, share: float = 1) -> Cards:
+        """Return the cards; a `share` of the usual number of each is for a stage with fewer processes."""
         stage = self._stage
-        return {
+        usual: Cards = {
             "kill -9 of a web process": (6, self._kill_web_process),
             "kill -9 of a whole server": (2, lambda: self._kill(stage.servers)),
             "kill -9 of a worker": (6, lambda: self._kill(stage.workers)),
@@ -36,6 +37,7 @@ class CommonFaults:
             "a task type paused": (1, self._pause_type),
             "a limit changed": (2, self._change_limit),
         }
+        return {name: (max(1, round(share * number)), fault) for name, (number, fault) in usual.items()}
 
     def set_weather(self, factor: float) -> None:
         """Let connections fail so many times as often as usual."""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from app.lifecycle import TaskStatus
 from bench.torture.findings import Findings
-from bench.torture.ledger import Claim, Ledger, seconds
+from bench.torture.ledger import Ledger, seconds
 from bench.torture.limit_checks import check_concurrency, check_rate
 from bench.torture.plan import TYPES
 from bench.torture.records import Record, Schedule
@@ -128,8 +128,8 @@ class Checker:
                 self._rated.append(record.claimed_at)
         if "max_concurrency" in policies or "key_max_concurrency" in policies:
             name = f"{record.kind} {record.extras.get('concurrency_key', '')}"
-            withdrawn = [*self._ledger.cancels.get(record.id, ()), *self._ledger.requeues.get(record.id, ())]
-            self._held[name] += [surely_held(claim, withdrawn) for claim in self._ledger.claims.get(record.id, ())]
+            withdrawn = self._ledger.withdrawn(record.id)
+            self._held[name] += [claim.surely_held(withdrawn) for claim in self._ledger.claims.get(record.id, ())]
 
     def _check_limits(self) -> None:
         for name, intervals in self._held.items():
@@ -156,11 +156,3 @@ class Checker:
             self._findings.check(name, counts == (fired.total(), 0), f"schedule {schedule.id} counted {counts}")
             is_up_to_date = schedule.next_at > self._schedules_ended_at - _MOSTLY_ON_TIME_SECONDS
             self._findings.check(name, is_up_to_date, f"schedule {schedule.id} stopped before {schedule.next_at}")
-
-
-def surely_held(claim: Claim, withdrawn: Iterable[float]) -> tuple[float, float]:
-    """Return from when to when the claim was certainly alive: told of, and neither ended nor withdrawn."""
-    ends = [at for at in withdrawn if at >= claim.asked_at]
-    if claim.end_sent_at is not None:
-        ends.append(claim.end_sent_at)
-    return claim.told_at, min([claim.lease_ends_at, *ends])

@@ -1,6 +1,7 @@
 """The ledger: all journals of a run in memory, by task; some hundred bytes for each claim."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -9,6 +10,9 @@ from typing import Any
 
 from bench.torture.journal import read_journal
 
+# How far the instants that the server tells may lie from those at which clients asked and heard: its clock is the
+# database's, followed with the precision of a round trip.
+CLOCK_TOLERANCE = 0.3
 REFUSED = frozenset({"task_not_claimed", "task_cancelled", "claimed_by_another_worker", "lease_lost"})
 
 
@@ -27,6 +31,13 @@ class Claim:
     end: str | None = None
     #: The word or code that it was told then; None where no answer came.
     said: str | None = None
+
+    def surely_held(self, withdrawn: Iterable[float]) -> tuple[float, float]:
+        """Return from when to when it was certainly alive: told of, and neither over nor ended nor withdrawn."""
+        ends = [at for at in withdrawn if at >= self.asked_at]
+        if self.end_sent_at is not None:
+            ends.append(self.end_sent_at)
+        return self.told_at, min([self.lease_ends_at - CLOCK_TOLERANCE, *ends])
 
 
 @dataclass(slots=True)
@@ -59,6 +70,10 @@ class Ledger:
 
     def add(self, line: list[Any], client: str) -> None:
         getattr(self, f"_add_{line[0]}")(client, *line[1:])
+
+    def withdrawn(self, task_id: int) -> list[float]:
+        """Return when somebody set out to cancel or requeue the task."""
+        return [*self.cancels.get(task_id, ()), *self.requeues.get(task_id, ())]
 
     def find(self, task_id: int, token: str) -> Claim | None:
         return next((claim for claim in self.claims.get(task_id, ()) if claim.token == token), None)

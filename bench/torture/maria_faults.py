@@ -1,4 +1,4 @@
-"""What happens to a MariaDB: it is killed, it sleeps, it has no connection left, it is slow, somebody holds its rows."""
+"""What happens to a MariaDB: it is killed, it sleeps, it has no connection left, it is slow, its rows are held."""
 
 import random
 import signal

@@ -1,22 +1,28 @@
 """A TCP proxy that fails: `python -S -m bench.torture.proxy CONFIG`, in a process of its own.
 
 It drops a connection before a request reaches the server, cuts it between request and answer, truncates an answer,
-delays, and resets. Between a server and its database it cuts in the middle of transactions, and between COMMIT and its
-answer. How often is told line by line on its standard input; what it did is in the file beside its configuration.
+delays, and resets. Between a server and its database it cuts in the middle of transactions and between COMMIT and its
+answer, and kills the web process that waits for that answer. How often is told line by line on its standard input; what
+it did is in the file beside its configuration.
 """
 
 import asyncio
 import json
+import os
 import random
+import signal
 import socket
 import struct
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
+_LONG = 400
+_AT_COMMIT = ("cut at COMMIT", "kill -9 at COMMIT")
 _RESET = struct.pack("ii", 1, 0)
 HTTP_FAULTS = ("drop", "cut", "truncate", "delay", "reset")
-DATABASE_FAULTS = ("delay", "reset in transaction", "cut at COMMIT")
+DATABASE_FAULTS = ("delay", "reset in transaction", "cut at COMMIT", "kill -9 at COMMIT")
 
 
 class Weather:
@@ -26,10 +32,15 @@ class Weather:
         self._path = path
         self.chances: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
+        self._draws: Counter[str] = Counter()
         self._written = 0
 
     def happens(self, fault: str) -> bool:
-        return random.random() < self.chances.get(fault, 0.0)
+        """Draw whether this fault happens now; what has not happened for long does."""
+        chance = self.chances.get(fault, 0.0)
+        self._draws[fault] += 1
+        is_overdue = chance > 0 and not self.counts[fault] and self._draws[fault] > _LONG
+        return is_overdue or random.random() < chance
 
     def count(self, fault: str) -> None:
         self.counts[fault] += 1
@@ -124,7 +135,7 @@ class Link:
         is_first = not self._is_answering
         self._is_answering = True
         if is_first and self._plan is not None:
-            if self._plan in ("cut", "cut at COMMIT", "reset in transaction"):
+            if self._plan in ("cut", *_AT_COMMIT, "reset in transaction"):
                 self._end(self._plan)
                 return
             if self._plan == "truncate":
@@ -149,7 +160,7 @@ class Link:
         statement = data[5:25].upper()
         if statement.startswith(b"COMMIT"):
             self._in_transaction = False
-            return "cut at COMMIT" if weather.happens("cut at COMMIT") else None
+            return next((fault for fault in _AT_COMMIT if weather.happens(fault)), None)
         if statement.startswith((b"START TRANSACTION", b"ROLLBACK")):
             self._in_transaction = statement.startswith(b"START")
         elif self._in_transaction and weather.happens("reset in transaction"):
@@ -173,6 +184,8 @@ class Link:
         asyncio.get_running_loop().call_later(random.uniform(0.02, longest) ** 2 / longest, resume)
 
     def _end(self, fault: str) -> None:
+        if fault == "kill -9 at COMMIT" and not self._kill_client():
+            fault = "cut at COMMIT"
         self._weather.count("reset in transaction" if fault == "reset before" else fault)
         if fault.startswith(("reset", "cut at")) or random.random() < 0.5:
             for side in (self._client, self._server):
@@ -183,10 +196,34 @@ class Link:
                     side.transport.abort()
         self.close()
 
+    def _kill_client(self) -> bool:
+        """Kill the web process at the other end: nobody but the servers comes to the proxy before the database."""
+        assert self._client is not None
+        peer = self._client.transport.get_extra_info("peername")
+        pid = None if peer is None else find_process(peer[1])
+        if pid is None:
+            return False
+        os.kill(pid, signal.SIGKILL)
+        return True
+
     def close(self) -> None:
         for side in (self._client, self._server):
             if side is not None and not side.transport.is_closing():
                 side.transport.close()
+
+
+def find_process(port: int) -> int | None:
+    """Return the process whose connection comes from this port of this machine."""
+    own = f"0100007F:{port:04X}"
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    inode = next((line[9] for line in lines if line[1] == own), None)
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            if process.name.isdecimal() and any(
+                os.readlink(file) == f"socket:[{inode}]" for file in (process / "fd").iterdir()
+            ):
+                return int(process.name)
+    return None
 
 
 async def main() -> None:

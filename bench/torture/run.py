@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import Counter
 
 from sqlalchemy import create_engine, text
 
@@ -23,6 +24,8 @@ from bench.torture.stage import Stage
 _LINE_EVERY_SECONDS = 5
 _SECONDS_TO_DRAIN = 120
 _COMPARED = 300
+# So many times as long, until every kind of fault has happened at least once.
+_EXTENSION = 4
 # Schedules go on until little else waits.
 _FEW = 20
 
@@ -30,12 +33,14 @@ _FEW = 20
 class Torture:
     """Lets clients work under faults, lets them finish in peace, and checks everything."""
 
-    def __init__(self, stage: Stage, cards: Cards, database_proxy: Proxy | None, *, seed: int) -> None:
+    def __init__(
+        self, stage: Stage, cards: Cards, database_proxy: Proxy | None, *, seed: int, share: float = 1
+    ) -> None:
         rng = random.Random(seed)
         self._seed = seed
         self._stage = stage
         self._common = CommonFaults(stage, database_proxy, rng)
-        self._chaos = Chaos({**self._common.cards(), **cards}, rng)
+        self._chaos = Chaos({**self._common.cards(share), **cards}, rng)
         self._proxies = {"HTTP": (stage.proxy, HTTP_FAULTS)}
         if database_proxy is not None:
             self._proxies["database"] = (database_proxy, DATABASE_FAULTS)
@@ -69,7 +74,8 @@ class Torture:
         self._common.set_weather(1)
         pace = self._chaos.pace(seconds, pace)
         next_fault, next_line = self._began + pace, self._began
-        while (now := time.monotonic()) < self._began + seconds:
+        latest_end = self._began + _EXTENSION * seconds
+        while (now := time.monotonic()) < self._began + seconds or (now < latest_end and self._missing()):
             self._stage.watch()
             if now >= next_fault:
                 self._chaos.draw()
@@ -82,7 +88,7 @@ class Torture:
         self._common.set_weather(0)
 
     def _drain(self) -> float | None:
-        """Wait until every producer was answered and nothing waits; return when the schedules ended, if it came to that."""
+        """Wait until every producer was answered and nothing waits; return when the schedules ended, or None."""
         next_line = time.monotonic()
         give_up_at = next_line + _SECONDS_TO_DRAIN
         ended: tuple[float, float] | None = None
@@ -122,22 +128,29 @@ class Torture:
     def _show(self, what: str) -> None:
         show_progress(self._stage, time.monotonic() - self._began, self._sampler.waiting, what)
 
-    def _report(self, checker: Checker, worked_for: float) -> bool:
-        counts = self._chaos.counts
-        planned = self._chaos.planned
+    def _faults(self) -> Counter[str]:
+        """Return how often each planned fault has happened."""
+        counts = Counter({name: self._chaos.counts[name] for name in self._chaos.planned})
         for name, (proxy, faults) in self._proxies.items():
-            planned += [f"{name}: {fault}" for fault in faults]
-            counts.update({f"{name}: {fault}": number for fault, number in proxy.counts().items()})
-        never = show_faults(counts, planned)
+            of_proxy = proxy.counts()
+            counts.update({f"{name}: {fault}": of_proxy.get(fault, 0) for fault in faults})
+        return counts
+
+    def _missing(self) -> list[str]:
+        return [fault for fault, number in self._faults().items() if number == 0]
+
+    def _report(self, checker: Checker, worked_for: float) -> bool:
+        faults, never = self._faults(), self._missing()
+        show_faults(faults)
         show_invariants(self._findings)
         ended = sum(checker.ended.values())
         states = ", ".join(f"{number:,} {name}" for name, number in sorted(checker.ended.items()))
-        kills = self._chaos.kills
+        kills = sum(number for name, number in faults.items() if "kill -9" in name)
         print(
             f"seed {self._seed}: {ended:,} tasks in {worked_for:.0f} s, {ended / worked_for:.0f} per second ({states})"
         )
         print(
-            f"{kills} kills, {60 * kills / worked_for:.1f} per minute; {counts.total():,} faults in all; "
+            f"{kills} kills, {60 * kills / worked_for:.1f} per minute; {faults.total():,} faults in all; "
             f"checked in {time.monotonic() - self._began - worked_for:.0f} s"
         )
         for problem in (*(f"never happened: {name}" for name in never), *self._chaos.errors):

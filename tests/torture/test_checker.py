@@ -182,6 +182,13 @@ def test_two_live_leases_are_found(run):
     assert run.breaches() == {"no two live leases"}
 
 
+def test_a_claim_whose_answer_came_after_its_lease_is_no_second_one(run):
+    late = next(line for line in run.lines if line[0] == "claim" and line[4] == "t1")
+    late[2] = NOON + 5.5
+    run._say("beat", NOON + 5.6, 1, "t2", instant(9))
+    assert run.breaches() == set()
+
+
 def test_a_clock_that_is_wrong_is_found(run):
     claim = next(line for line in run.lines if line[0] == "claim" and line[4] == "t5")
     claim[5] = instant(9)
