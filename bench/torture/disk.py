@@ -1,4 +1,4 @@
-"""A disk that gets full: a small file system in memory or, where none may be mounted, a limit on the files of servers."""
+"""A disk that gets full: a small file system in memory or, where none may be mounted, a limit on the servers' files."""
 
 import os
 import resource
