@@ -12,7 +12,13 @@ from bench.torture.stage import Stage
 
 # What a request meets, by chance; in a storm much more often.
 _HTTP_WEATHER = {"drop": 0.004, "cut": 0.004, "truncate": 0.004, "delay": 0.006, "reset": 0.004}
-_DATABASE_WEATHER = {"delay": 0.001, "reset in transaction": 0.001, "cut at COMMIT": 0.002, "kill -9 at COMMIT": 0.001}
+_DATABASE_WEATHER = {
+    "delay": 0.001,
+    "reset in transaction": 0.001,
+    "cut at COMMIT": 0.002,
+    "kill -9 at COMMIT": 0.001,
+    "slow clock": 0.15,
+}
 _STORM = 8
 
 

@@ -19,10 +19,12 @@ from contextlib import suppress
 from pathlib import Path
 
 _LONG = 400
+# How a server asks for the time, and where in a packet that stands.
+_CLOCK, _BEGINNING = b"UTC_TIMESTAMP", 60
 _AT_COMMIT = ("cut at COMMIT", "kill -9 at COMMIT")
 _RESET = struct.pack("ii", 1, 0)
 HTTP_FAULTS = ("drop", "cut", "truncate", "delay", "reset")
-DATABASE_FAULTS = ("delay", "reset in transaction", "cut at COMMIT", "kill -9 at COMMIT")
+DATABASE_FAULTS = ("delay", "reset in transaction", *_AT_COMMIT, "slow clock")
 
 
 class Weather:
@@ -118,7 +120,7 @@ class Link:
             if self._plan in ("drop", "reset before"):
                 self._end(self._plan)
                 return
-            if self._plan == "delay":
+            if self._plan in ("delay", "slow question"):
                 self._later(self._client, self._send_on, data)
                 return
         self._send_on(data)
@@ -142,7 +144,7 @@ class Link:
                 self._send_back(data[: random.randint(1, max(1, len(data) - 1))])
                 self._end("truncate")
                 return
-            if self._plan == "delay answer":
+            if self._plan in ("delay answer", "slow answer"):
                 self._later(self._server, self._send_back, data)
                 return
         self._send_back(data)
@@ -153,6 +155,8 @@ class Link:
 
     def _plan_for(self, data: bytes) -> str | None:
         weather = self._weather
+        if self._is_database and _CLOCK in data[:_BEGINNING] and weather.happens("slow clock"):
+            return random.choice(("slow question", "slow answer"))
         if weather.happens("delay"):
             return random.choice(("delay", "delay answer"))
         if not self._is_database:
@@ -172,7 +176,8 @@ class Link:
     def _later(self, side: Side | None, go_on: object, data: bytes) -> None:
         """Hold back what this side has said for a while, and what it says meanwhile behind it."""
         assert side is not None and callable(go_on)
-        self._weather.count("delay")
+        is_clock = self._plan in ("slow question", "slow answer")
+        self._weather.count("slow clock" if is_clock else "delay")
         side.transport.pause_reading()
 
         def resume() -> None:
@@ -181,7 +186,8 @@ class Link:
                 side.transport.resume_reading()
 
         longest = 1.5 if self._is_database else 4.0
-        asyncio.get_running_loop().call_later(random.uniform(0.02, longest) ** 2 / longest, resume)
+        seconds = random.uniform(1, 4) if is_clock else random.uniform(0.02, longest) ** 2 / longest
+        asyncio.get_running_loop().call_later(seconds, resume)
 
     def _end(self, fault: str) -> None:
         if fault == "kill -9 at COMMIT" and not self._kill_client():
