@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Select, and_, bindparam, or_, select
 
 from app.lifecycle import TaskStatus
 from app.queue.expire import expire_waiting
@@ -38,10 +38,21 @@ def claimable(*columns: Any) -> Select[Any]:
 
 
 _HEAD = claimable(tasks).where(tasks.c.type_id == bindparam("type_id")).order_by(*IN_ORDER).limit(1)
+# The rank by itself is what SQLite goes by; without it, it would look for each half of OR and sort.
+FROM_PLACE = and_(
+    tasks.c.claim_rank >= bindparam("rank"),
+    or_(
+        tasks.c.claim_rank > bindparam("rank"),
+        and_(tasks.c.claim_rank == bindparam("rank"), tasks.c.id >= bindparam("first_id")),
+    ),
+)
+# From a task on that has just been seen at the head. A locking read from the start would also lock every entry of the
+# index that is marked as deleted: 200,000 of them, kept for a backup that is being taken, cost 600 ms.
+_NEXT_HEAD = _HEAD.where(FROM_PLACE)
 # Those that come first, to see which of them are overdue.
 _HEADS = (
     claimable(tasks.c.id, tasks.c.due_at)
-    .where(tasks.c.type_id == bindparam("type_id"))
+    .where(tasks.c.type_id == bindparam("type_id"), FROM_PLACE)
     .order_by(*IN_ORDER)
     .limit(OVERDUE_SLICE)
 )
@@ -98,9 +109,14 @@ def _claim_of_type(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> R
             return None
         if not is_overdue(tx, task):
             return _take_head(tx, task_type, order, task)
-        heads = tx.all(_HEADS, {"type_id": task_type.id})
+        heads = tx.all(_HEADS, place_of(task))
         expire_waiting(tx, [head["id"] for head in heads if is_overdue(tx, head)])
     return None
+
+
+def place_of(task: Row) -> Row:
+    """Return where the task stands among the claimable ones of its type, for `FROM_PLACE`."""
+    return {"type_id": task["type_id"], "rank": task["claim_rank"], "first_id": task["id"]}
 
 
 def _take_head(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Row) -> Row | None:
@@ -110,7 +126,7 @@ def _take_head(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Ro
             return taken
     if tx.skips_locked_rows or task_type.needs_transaction:
         try:
-            return take_in_transaction(tx, task_type, order, _HEAD, {"type_id": task_type.id})
+            return take_in_transaction(tx, task_type, order, _NEXT_HEAD, place_of(task))
         except LimitReached:
             return None
     return _claim_candidate(tx, {task_type.id: task_type}, order)
