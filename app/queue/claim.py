@@ -1,12 +1,13 @@
 """Claim: which task a worker gets; how it is taken is in take.py."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Select, and_, bindparam, or_, select
 
 from app.lifecycle import TaskStatus
 from app.queue.expire import expire_waiting
+from app.queue.floor import Look, find_floor, look_from_start
 from app.queue.limits import LimitReached
 from app.queue.signals import find_signals
 from app.queue.take import (
@@ -30,6 +31,10 @@ IN_ORDER = (tasks.c.claim_rank, tasks.c.id)
 _CANDIDATES = 50
 OVERDUE_SLICE = 200
 _ROUNDS = 20
+# Behind all tasks.
+_END = {"rank": 2**63 - 1, "first_id": 0}
+# Up to so many types are looked at one by one where that is much faster.
+_FEW_TYPES = 10
 
 
 def claimable(*columns: Any) -> Select[Any]:
@@ -46,9 +51,9 @@ FROM_PLACE = and_(
         and_(tasks.c.claim_rank == bindparam("rank"), tasks.c.id >= bindparam("first_id")),
     ),
 )
-# From a task on that has just been seen at the head. A locking read from the start would also lock every entry of the
-# index that is marked as deleted: 200,000 of them, kept for a backup that is being taken, cost 600 ms.
-_NEXT_HEAD = _HEAD.where(FROM_PLACE)
+# From the floor on, or from a task that has just been seen at the head: a locking read from the start would also lock
+# every entry of the index that is marked as deleted (100,000 of them, kept for a backup, cost 300 ms).
+_HEAD_FROM_PLACE = _HEAD.where(FROM_PLACE)
 # Those that come first, to see which of them are overdue.
 _HEADS = (
     claimable(tasks.c.id, tasks.c.due_at)
@@ -59,7 +64,7 @@ _HEADS = (
 # For each type its first task, through the index; then the types in the order of these.
 _first = claimable(tasks.c.id).where(tasks.c.type_id == task_types.c.id).order_by(*IN_ORDER).limit(1).scalar_subquery()
 _head = tasks.alias("head")
-TYPES_IN_ORDER = (
+_HEADS_IN_ORDER = (
     select(_head.c.type_id, _head.c.claim_rank, _head.c.id)
     .select_from(task_types.join(_head, _head.c.id == _first.correlate(task_types)))
     .where(task_types.c.id.in_(bindparam("type_ids", expanding=True)))
@@ -83,10 +88,11 @@ def claim_task(tx: Transaction, type_ids: Sequence[int], order: ClaimOrder) -> R
         return _claim_candidate(tx, open_types, order)
     if len(open_types) == 1:
         return _claim_of_type(tx, next(iter(open_types.values())), order)
-    for row in tx.all(TYPES_IN_ORDER, {"type_ids": list(open_types)}):
-        claimed = _claim_of_type(tx, open_types[row["type_id"]], order)
-        if claimed is not None:
-            return claimed
+    for heads in heads_in_order(tx, list(open_types)):
+        for head in heads:
+            claimed = _claim_of_type(tx, open_types[head["type_id"]], order)
+            if claimed is not None:
+                return claimed
     return None
 
 
@@ -97,14 +103,63 @@ def those_open(tx: Transaction, types: dict[int, TaskType], order: ClaimOrder) -
     return {type_id: task_type for type_id, task_type in types.items() if not task_type.is_paused}
 
 
+def heads_in_order(tx: Transaction, type_ids: Sequence[int]) -> Iterator[list[Row]]:
+    """Yield the first task of each of these types that has one, in the order of claims.
+
+    Where types have floors, first as they are seen from there, and then, for whoever goes on, from the start.
+    """
+    if len(type_ids) <= _FEW_TYPES and any(find_floor(tx, type_id) for type_id in type_ids):
+        found = [_find_head(tx, type_id, find_floor(tx, type_id)) for type_id in type_ids]
+        yield sorted((head for head in found if head is not None), key=place_in_order)
+    yield tx.all(_HEADS_IN_ORDER, {"type_ids": type_ids})
+
+
+def place_in_order(task: Row) -> tuple[int, int]:
+    """Return where the task stands among those of all types, as a key for sorting."""
+    return task["claim_rank"], task["id"]
+
+
+def look_at_type(tx: Transaction, type_id: int, look: Look) -> list[Row]:
+    """Return what the look at the claimable tasks of a type finds from the start, and note where they begin."""
+
+    def floor_of(found: list[Row]) -> Row:
+        # Where there is none, new ones will stand above the floor that there was.
+        return place_of(found[0]) if found else find_floor(tx, type_id) or {**_END, "type_id": type_id}
+
+    return look_from_start(tx, type_id, look, floor_of)
+
+
+def place_of(task: Row) -> Row:
+    """Return where the task stands among the claimable ones of its type, for `FROM_PLACE`."""
+    return {"type_id": task["type_id"], "rank": task["claim_rank"], "first_id": task["id"]}
+
+
+def _find_head(tx: Transaction, type_id: int, floor: Row | None) -> Row | None:
+    def look(place: Row | None) -> list[Row]:
+        return tx.all(_HEAD, {"type_id": type_id}) if place is None else tx.all(_HEAD_FROM_PLACE, place)
+
+    found = look_at_type(tx, type_id, look) if floor is None else look(floor)
+    return found[0] if found else None
+
+
 def _claim_of_type(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> Row | None:
-    """Claim the first task of one type.
+    """Claim the first task of one type: from its floor on, if it has one, and if there is none, from the start."""
+    try:
+        floor = find_floor(tx, task_type.id)
+        claimed = None if floor is None else _claim_first(tx, task_type, order, floor)
+        return _claim_first(tx, task_type, order, None) if claimed is None else claimed
+    except LimitReached:
+        return None
+
+
+def _claim_first(tx: Transaction, task_type: TaskType, order: ClaimOrder, floor: Row | None) -> Row | None:
+    """Claim the first task that stands not below the floor; raises LimitReached.
 
     The head is read without locks and taken by a guarded update that does not wait: two statements. Whoever comes
     second, or has a limit to obey, takes the next one in a transaction that skips what others hold.
     """
     for _ in range(_ROUNDS):
-        task = tx.one(_HEAD, {"type_id": task_type.id})
+        task = _find_head(tx, task_type.id, floor)
         if task is None:
             return None
         if not is_overdue(tx, task):
@@ -114,21 +169,13 @@ def _claim_of_type(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> R
     return None
 
 
-def place_of(task: Row) -> Row:
-    """Return where the task stands among the claimable ones of its type, for `FROM_PLACE`."""
-    return {"type_id": task["type_id"], "rank": task["claim_rank"], "first_id": task["id"]}
-
-
 def _take_head(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Row) -> Row | None:
     if not task_type.needs_transaction and tx.misses_locked_rows:
         taken = take_seen(tx, task_type, order, task)
         if taken is not None:
             return taken
     if tx.skips_locked_rows or task_type.needs_transaction:
-        try:
-            return take_in_transaction(tx, task_type, order, _NEXT_HEAD, place_of(task))
-        except LimitReached:
-            return None
+        return take_in_transaction(tx, task_type, order, _HEAD_FROM_PLACE, place_of(task))
     return _claim_candidate(tx, {task_type.id: task_type}, order)
 
 

@@ -6,8 +6,20 @@ from itertools import accumulate
 from sqlalchemy import bindparam, func, select
 
 from app.lifecycle import TaskStatus
-from app.queue.claim import IN_ORDER, OVERDUE_SLICE, TYPES_IN_ORDER, claim_task, claimable, columns_of, those_open
+from app.queue.claim import (
+    FROM_PLACE,
+    IN_ORDER,
+    OVERDUE_SLICE,
+    claim_task,
+    claimable,
+    columns_of,
+    heads_in_order,
+    look_at_type,
+    place_in_order,
+    those_open,
+)
 from app.queue.expire import expire_waiting
+from app.queue.floor import find_floor
 from app.queue.take import ClaimOrder, claim_tokens, find_own_claims, is_overdue
 from app.queue.take_batch import take_batch
 from app.queue.task_types import TaskType, find_types
@@ -26,6 +38,7 @@ _SEEN = claimable(
 _FIRST = _SEEN.where(tasks.c.type_id == bindparam("type_id")).order_by(*IN_ORDER)
 _OTHERS = tasks.c.id.not_in(bindparam("passed_by", expanding=True))
 _NEXT = _FIRST.where(_OTHERS)
+_FROM_PLACE = {statement: statement.where(FROM_PLACE) for statement in (_FIRST, _NEXT)}
 _OF_TYPES = _SEEN.where(tasks.c.type_id.in_(bindparam("type_ids", expanding=True)))
 _TAKEN = (
     select(tasks)
@@ -107,19 +120,27 @@ def _look(
     if len(types) == 1:
         return _look_at_type(tx, next(iter(types)), number, passed_by)
     first: list[Row] = []
-    for head in tx.all(TYPES_IN_ORDER, {"type_ids": list(types)}):
-        # All that this type and those behind it have comes later.
-        if len(first) == number and _place(first[-1]) < _place(head):
+    for heads in heads_in_order(tx, list(types)):
+        first = []
+        for head in heads:
+            # All that this type and those behind it have comes later.
+            if len(first) == number and place_in_order(first[-1]) < place_in_order(head):
+                break
+            first += _look_at_type(tx, head["type_id"], number, passed_by)
+            first = sorted(first, key=place_in_order)[:number]
+        if len(first) == number:
             break
-        first += _look_at_type(tx, head["type_id"], number, passed_by)
-        first = sorted(first, key=_place)[:number]
     return first
 
 
 def _look_at_type(tx: Transaction, type_id: int, number: int, passed_by: list[int]) -> list[Row]:
-    parameters = {"type_id": type_id, "number": number}
-    return tx.all(_NEXT, {**parameters, "passed_by": passed_by}) if passed_by else tx.all(_FIRST, parameters)
+    statement = _NEXT if passed_by else _FIRST
+    parameters: Row = {"type_id": type_id, "number": number, **({"passed_by": passed_by} if passed_by else {})}
 
+    def look(place: Row | None) -> list[Row]:
+        return tx.all(statement, parameters) if place is None else tx.all(_FROM_PLACE[statement], parameters | place)
 
-def _place(task: Row) -> tuple[int, int]:
-    return task["claim_rank"], task["id"]
+    floor = find_floor(tx, type_id)
+    if floor is not None and len(found := look(floor)) == number:
+        return found
+    return look_at_type(tx, type_id, look)

@@ -34,6 +34,12 @@ class Cache:
             values[key] = (until, loaded)
         return loaded
 
+    def keep(self, key: Hashable, value: Any, seconds: float) -> None:
+        """Keep what this process has found out by itself for a time of its own."""
+        if len(self._values) >= self._size:
+            self.clear()
+        self._values[key] = (self._clock() + seconds, value)
+
     def peek(self, key: Hashable) -> Any:
         """Return the kept value of `key`, or None."""
         found = self._values.get(key)
