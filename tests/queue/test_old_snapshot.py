@@ -174,9 +174,10 @@ def test_claims_of_several_types_begin_at_their_floors_and_miss_nothing(queue: Q
 
 
 def test_a_batch_of_several_types_takes_all_that_there_is(queue: Queue) -> None:
-    type_ids = [queue.register(name) for name in ("first", "second")]
-    expected = [queue.create(name)["id"] for name in ("first", "second", "first")]
+    type_ids = [queue.register(name) for name in ("first", "second", "third")]
+    expected = [queue.create(name)["id"] for name in ("first", "second", "first", "third")]
     queue.do(keep_floor, type_ids[0], {"type_id": type_ids[0], "rank": 0, "first_id": expected[2]}, HOUR)
+    queue.do(keep_floor, type_ids[2], {"type_id": type_ids[2], "rank": 0, "first_id": expected[3] + 1}, HOUR)
     claimed = queue.claim_batch(*type_ids, max_tasks=10)
     assert [task["id"] for task in claimed] == expected
 
@@ -210,11 +211,9 @@ def test_a_floor_is_kept_after_slow_looks_that_are_quick_from_there_and_not_befo
 def test_what_is_due_below_the_floor_is_done_when_it_is_no_longer_kept(queue: Queue, clock) -> None:
     queue.register()
     first = queue.create(delay_seconds=10)
-    clock.advance(seconds=20)
-    queue.do(keep_floor, "due", clock.instant, HOUR)
-    clock.advance(seconds=1)
-    second = queue.create(delay_seconds=10)
-    clock.advance(seconds=20)
+    second = queue.create(delay_seconds=20)
+    queue.do(keep_floor, "due", second["due_at"], HOUR)
+    clock.advance(seconds=30)
     assert queue.do(do_what_is_due) == 1
     assert queue.database.read(lambda tx: read_task(tx, second["id"]))["status"] == TaskStatus.PENDING
     queue.do(keep_floor, "due", clock.instant, 0)
