@@ -35,6 +35,7 @@ bench: ## Measure what the figures in docs/ say, on private databases (takes som
 	@.ci/make_venv dev
 	@.venv/bin/python -m bench.import_time
 	@.venv/bin/python -m bench.claim_latency
+	@.venv/bin/python -m bench.old_snapshot
 	@.venv/bin/python -m bench.round_trip
 	@.venv/bin/python -m bench.operations
 	@.venv/bin/python -m bench.batches

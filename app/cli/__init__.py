@@ -9,6 +9,7 @@ COMMANDS = {
     "setup": ("app.setup.set_up", "create or update the database; the same as setup_database.py"),
     "check": ("app.setup.check", "check the installation; the same as check_setup.py"),
     "housekeeping": ("app.cli.housekeeping", "do what is due: leases, retries, removals"),
+    "backup": ("app.cli.backup", "copy a SQLite database while it is used; for others, say how"),
 }
 
 

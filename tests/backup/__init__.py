@@ -1,0 +1,1 @@
+"""Backup and restore while the server runs."""
