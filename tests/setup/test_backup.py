@@ -12,7 +12,6 @@ import pytest
 from app.settings import PREFIX
 from tests.setup.conftest import Project
 
-
 on_sqlite = pytest.mark.parametrize("database_kind", ["sqlite"], indirect=True)
 
 
