@@ -71,8 +71,10 @@ class Name(Text):
         super().__init__(meaning, example, low=1, high=high, **options)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        # The blanks around it count as well, as the document says.
+        is_long = isinstance(value, str) and len(value) > self.high
         text = super()._deserialize(value.strip(_BLANKS) if isinstance(value, str) else value, attr, data, **kwargs)
-        if text is not None and len(text.casefold()) > self.high:
+        if text is not None and (is_long or len(text.casefold()) > self.high):
             raise ValidationError(f"Longer than maximum length {self.high}.")
         return text
 

@@ -24,7 +24,7 @@ def shorten(value: Any) -> str:
 
 
 def name(high: int = 255) -> list[Any]:
-    return [*text(high, low=1), "   ", "\t"]
+    return [*text(high, low=1), "   ", "\t", "x" + " " * high]
 
 
 def integer(low: int, high: int, *, from_text: bool = False) -> list[Any]:
