@@ -1,4 +1,7 @@
-"""schemathesis tries the API by its own document: all checks, in a fixed order, so that it fails for a reason."""
+"""schemathesis tries the API by its own document with all checks.
+
+In a fixed order, so that it fails for a reason; with --hypothesis-profile=nightly at random and for long.
+"""
 
 import os
 from copy import deepcopy
@@ -12,14 +15,13 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis import Case
 from schemathesis.config import SchemathesisConfig
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
-from sqlalchemy import text
 
 from app.storage.database import Database, Transaction
 from app.storage.models import api_keys, metadata
 from tests.support.contract_check import document
 
-# Many more by hand: TASKMANAGER_TEST_EXAMPLES=500 pytest tests/rest/test_schemathesis.py
-EXAMPLES = int(os.environ.get("TASKMANAGER_TEST_EXAMPLES", "20"))
+IS_NIGHTLY = settings.get_current_profile_name() == "nightly"
+EXAMPLES = int(os.environ.get("TASKMANAGER_TEST_EXAMPLES", settings.default.max_examples if IS_NIGHTLY else 20))
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 # Refusals of requests that fit the document, because of what is stored, or because JSON Schema cannot say it:
 # old clients get 400 for the state of a task (api.md), parameters must fit their type's schema, a schema must be
@@ -41,10 +43,15 @@ NOT_OF_THE_FORM = {
 # What is wrong with one item of these hurts no other: the answer is 200 and says so for each item.
 WITH_ITEMS = {"create_tasks", "complete_tasks", "exchange_tasks"}
 # A copy: schemathesis changes what it is given.
-api = schemathesis.openapi.from_dict(deepcopy(document()), config=SchemathesisConfig.from_path(CONFIGURATION))
+configuration = SchemathesisConfig.from_path(CONFIGURATION)
+if IS_NIGHTLY:
+    # .ci/nightly prints the seed.
+    configuration.projects.default.generation.deterministic = False
+    configuration.update(seed=int(os.environ.get("TASKMANAGER_TEST_SEED", "0")), max_failures=None)
+api = schemathesis.openapi.from_dict(deepcopy(document()), config=configuration)
 bounded = settings(
     max_examples=EXAMPLES,
-    derandomize=True,
+    derandomize=not IS_NIGHTLY,
     deadline=None,
     database=None,
     # A failure is shown as it was found: shrinking takes minutes and the request is short anyway.
@@ -83,7 +90,17 @@ def invalid_data_is_refused(context: Any, response: Any, case: Case) -> bool | N
 def _empty(tx: Transaction) -> None:
     for table in reversed(metadata.sorted_tables):
         tx.execute(table.delete() if table is not api_keys else table.delete().where(api_keys.c.name != "admin"))
-    tx.execute(text("DELETE FROM sqlite_sequence WHERE name <> 'api_keys'"))
+
+
+def _begin_ids_anew(database: Database) -> None:
+    if database.engine.dialect.name == "sqlite":
+        statements = ["DELETE FROM sqlite_sequence WHERE name <> 'api_keys'"]
+    else:
+        counted = [table.name for table in metadata.sorted_tables if table.autoincrement_column is not None]
+        statements = [f"ALTER TABLE {name} AUTO_INCREMENT = 1" for name in counted]
+    with database.engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
 
 
 CHECKS: dict[str, Any] = {
@@ -109,6 +126,7 @@ def test_operations_that_follow_one_another_keep_their_contracts(
         def setup(self) -> None:
             # Hypothesis repeats sequences and expects the same answers.
             database.write(_empty)
+            _begin_ids_anew(database)
             database.cache.clear()
 
         def get_call_kwargs(self, case: Case) -> dict[str, Any]:
