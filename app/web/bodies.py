@@ -8,27 +8,34 @@ from typing import Any
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from app.web.errors import BodyTooLarge, InvalidJson
+from app.web.errors import BadRequest, BodyTooLarge, InvalidJson
 
 MAX_DEPTH = 64
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def read_object(*, is_optional: bool = False) -> dict[str, Any]:
-    """Return the JSON object in the request's body; raises InvalidJson or BodyTooLarge.
+    """Return the JSON object in the request's body; raises InvalidJson, BodyTooLarge or BadRequest.
 
     Where the body is optional, an empty one is an object without fields.
     """
-    try:
-        body = request.get_data(cache=True)
-    except RequestEntityTooLarge:
-        raise BodyTooLarge from None
+    body = _read()
     if is_optional and not body.strip():
         return {}
     value = parse(body)
     if not isinstance(value, dict):
         raise InvalidJson("The body must be a JSON object: { … }.")
     return value
+
+
+def _read() -> bytes:
+    try:
+        return request.get_data(cache=True)
+    except RequestEntityTooLarge:
+        raise BodyTooLarge from None
+    except Exception:
+        # Each server has errors of its own for a body that breaks off, is cut wrong or does not come in time.
+        raise BadRequest("The body did not come whole, or not in time: send the request again.") from None
 
 
 def parse(body: bytes) -> Any:

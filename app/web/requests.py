@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 from flask.globals import request_ctx
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.web.current import parts
 
@@ -20,7 +20,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 _ALLOWED_HEADERS = (
     "Authorization, Content-Type, Idempotency-Key, Prefer, X-API-Key, X-HTTP-Method-Override, X-Request-ID"
 )
-_MAX_FORGOTTEN_BYTES = 16 * 1024 * 1024
+MAX_FORGOTTEN_BYTES = 16 * 1024 * 1024
 _OVERRIDES = frozenset({"PUT", "PATCH", "DELETE"})
 WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -73,11 +73,12 @@ def _drain() -> None:
 
     One that is too large is read up to a bound and forgotten, so that its sender sees the answer.
     """
-    with suppress(HTTPException, OSError):
+    # What is wrong with a body that nobody wants is nobody's business; each server has errors of its own for that.
+    with suppress(Exception):
         try:
             request.get_data(cache=True)
         except RequestEntityTooLarge:
-            left = min(request.content_length or 0, _MAX_FORGOTTEN_BYTES)
+            left = min(request.content_length or 0, MAX_FORGOTTEN_BYTES)
             while left > 0 and (read := request.environ["wsgi.input"].read(min(left, 65536))):
                 left -= len(read)
 

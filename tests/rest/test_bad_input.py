@@ -1,5 +1,6 @@
 """What bad bodies get: a 4xx problem with a stable code that names every fault; nothing written, nothing leaked."""
 
+import io
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -153,6 +154,43 @@ def test_what_is_not_a_json_object_is_refused(stage: Stage, method: str, path: s
             faults.append(f"{what}: {fault}")
     assert not faults, "\n".join(faults)
     assert stage.stored() == before
+
+
+class Broken(io.RawIOBase):
+    """What a server hands over of a body that breaks: a beginning, then an error of its own."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error, self.is_begun = error, False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if self.is_begun and self.error is not None:
+            raise self.error
+        buffer[:1], count = (b"{", 1) if not self.is_begun else (b"", 0)
+        self.is_begun = True
+        return count
+
+
+@before_the_database
+@pytest.mark.parametrize(
+    "error", [None, ConnectionResetError(), EOFError(), type("InvalidChunkSize", (Exception,), {})]
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/api/tasks"), ("POST", "/api/tasks/99/cancel"), ("GET", "/no")])
+def test_a_body_that_breaks_off_is_no_error_of_the_server(
+    stage: Stage, error: Any, method: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = Broken(error() if isinstance(error, type) else error)
+    sent = {"wsgi.input": body, "CONTENT_LENGTH": "50"}
+    answer = stage.client.request(method, path, environ_overrides=sent)
+    status, code = {
+        "/api/tasks": (400, "bad_request"),
+        "/api/tasks/99/cancel": (404, "task_not_found"),
+        "/no": (404, "endpoint_not_found"),
+    }[path]
+    assert fault_of(answer, status, code) is None, answer.get_data(as_text=True)
+    assert "Traceback" not in caplog.text
 
 
 @before_the_database
