@@ -80,6 +80,9 @@ def list_audit(
 ) -> tuple[list[Row], int | None]:
     """Return a page of entries, newest first, and the id below which the next page begins."""
     entries = audit_entries.c
+    if action is not None and not action.isascii():
+        # No action is written so, and MariaDB refuses to compare it with a column that has only ASCII.
+        return [], None
     statement = select(audit_entries).order_by(entries.id.desc()).limit(limit + 1)
     if below_id is not None:
         statement = statement.where(entries.id < below_id)
