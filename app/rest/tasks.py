@@ -91,7 +91,7 @@ def _statuses(words: str) -> list[TaskStatus]:
 
 def _labels(query: dict[str, Any]) -> list[str]:
     tags = query["tag"].split(",") if "tag" in query else []
-    labels = [tag_label(tag.strip()) for tag in tags]
+    labels = [tag_label(tag) for tag in tags]
     if "metadata" in query:
         name, _, value = query["metadata"].partition("=")
         labels.append(member_label(name, value))

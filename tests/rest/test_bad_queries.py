@@ -106,3 +106,10 @@ def test_an_idempotency_key_of_255_characters_is_kept(stage: Stage) -> None:
 def test_an_override_of_the_method_that_makes_no_sense_changes_nothing(stage: Stage, override: str) -> None:
     answer = stage.client.post("/api/keys", json={}, headers={"X-HTTP-Method-Override": override})
     assert fault_of(answer, 400, "missing_field") is None
+
+
+def test_a_tag_is_found_by_all_its_characters_also_by_spaces_of_other_kinds(stage: Stage) -> None:
+    for tag in ("\u00a0", "\u2003wide\u2003"):
+        created = stage.expect(201, "POST", "/api/tasks", type="checksum", params={"path": tag}, tags=[tag])
+        answer = stage.client.get("/api/tasks", query_string={"tag": f" {tag} "})
+        assert [task["id"] for task in answer.get_json()["data"]["tasks"]] == [created["id"]]

@@ -32,7 +32,7 @@ class Tags(Text):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
         text = super()._deserialize(value, attr, data, **kwargs)
         tags = text.split(",")
-        if len(tags) > MAX_TAGS or not all(tag.strip() for tag in tags):
+        if len(tags) > MAX_TAGS or not all(tag.strip(" ") for tag in tags):
             raise ValidationError(f"Must be 1 to {MAX_TAGS} tags, separated by commas.")
         return text
 
