@@ -112,9 +112,9 @@ def start_server(host: str, port: int, log: Path) -> Program:
     address = str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0])
     # The timeout, because granian waits for ever for processes that were still starting when it was asked to stop.
     command = [
-        *(sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--no-access-log"),
-        *("--host", address, "--port", str(port), "--workers", str(_PROCESSES), "--blocking-threads", "1"),
-        *("--workers-kill-timeout", str(_SECONDS_FOR_REQUESTS), "wsgi:application"),
+        *(sys.executable, "-m", "granian", "--interface", "rsgi", "--http", "1", "--no-ws", "--no-access-log"),
+        *("--host", address, "--port", str(port), "--workers", str(_PROCESSES)),
+        *("--workers-kill-timeout", str(_SECONDS_FOR_REQUESTS), "rsgi:application"),
     ]
     return Program("server", command, log=log)
 

@@ -74,7 +74,7 @@ def test_the_worker_does_a_task(live_server: LiveServer, tmp_path: Path) -> None
 
 def _commands() -> list[str]:
     lines = [line for block in blocks(README) if block.language == "sh" for line in block.text.splitlines()]
-    return [line for line in lines if "wsgi:application" in line]
+    return [line for line in lines if re.search(r"\b[rw]sgi:application", line)]
 
 
 @pytest.mark.parametrize("command", _commands(), ids=lambda command: command.split()[0])

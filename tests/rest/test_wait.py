@@ -44,7 +44,7 @@ def call(prepared_url, open_database, tmp_path):
     """A server of two processes in which two requests may wait, for a second, even in the same process."""
     key = make_key(open_database(clock=None), "admin", name="admin")
     settings = {"wait_max_seconds": "1", "wait_max_requests": str(SLOTS), "sqlite_synchronous": "normal"}
-    server = start_server(prepared_url, key, tmp_path / "server.log", processes=2, threads=1 + SLOTS, **settings)
+    server = start_server(prepared_url, key, tmp_path / "server.log", processes=2, **settings)
     caller = Caller(server)
     caller("POST", "/task-types/register", name="work", version="1", param_schema={"type": "object"})
     yield caller

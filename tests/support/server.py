@@ -15,14 +15,11 @@ from tests.support.ports import find_free_port
 SECONDS_TO_START = 30
 
 
-def server_command(
-    port: int, *, processes: int = 2, threads: int = 1, application: str = "wsgi:application"
-) -> list[str]:
+def server_command(port: int, *, processes: int = 2, application: str = "rsgi:application") -> list[str]:
     """Return the README's command for production, for this Python and port."""
     return [
-        *(sys.executable, "-m", "granian", "--interface", "wsgi", "--no-ws", "--workers-kill-timeout", "5"),
-        *("--host", "127.0.0.1", "--port", str(port), "--workers", str(processes)),
-        *("--blocking-threads", str(threads)),
+        *(sys.executable, "-m", "granian", "--interface", "rsgi", "--http", "1", "--no-ws"),
+        *("--workers-kill-timeout", "5", "--host", "127.0.0.1", "--port", str(port), "--workers", str(processes)),
         application,
     ]
 
@@ -43,8 +40,7 @@ def start_server(
     log: Path,
     *,
     processes: int = 2,
-    threads: int = 1,
-    application: str = "wsgi:application",
+    application: str = "rsgi:application",
     **more: str,
 ) -> LiveServer:
     """Start the server and return when it answers; `more` are settings, such as `cache_seconds="0"`."""
@@ -54,7 +50,7 @@ def start_server(
     environment.update({PREFIX + name.upper(): value for name, value in more.items()})
     with log.open("wb") as output:
         process = subprocess.Popen(
-            server_command(port, processes=processes, threads=threads, application=application),
+            server_command(port, processes=processes, application=application),
             cwd=ROOT,
             env=environment,
             stdout=output,

@@ -1,0 +1,167 @@
+"""The application as granian takes it, by RSGI: every request is read whole before it gets a thread.
+
+Under WSGI a thread reads the body as slowly as it comes, for as long as the client likes (granian has no limit for
+that), and a few such clients hold every process. Here a slow body occupies nothing but its bytes, for a bounded time.
+"""
+
+import asyncio
+import io
+import sys
+from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from typing import Any, Protocol
+
+from app.web.requests import MAX_FORGOTTEN_BYTES, WsgiApp
+
+SECONDS_TO_READ = 30.0
+# Nearly all bodies are small. Of those that are not, only so many are read at the same time.
+_SMALL_BYTES = 64 * 1024
+_LARGE_AT_ONCE = 16
+
+
+class Headers(Protocol):
+    """The headers of a request, by their names in lower case."""
+
+    def __contains__(self, name: str) -> bool: ...
+
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """Return the value of a header."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Return all headers; one that was sent twice is there twice."""
+
+
+class Scope(Protocol):
+    """What granian says of a request."""
+
+    http_version: str
+    server: str
+    client: str
+    scheme: str
+    method: str
+    path: str
+    query_string: str
+    headers: Headers
+
+
+class Exchange(Protocol):
+    """The way in for the body, and out for the answer."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+        """Send the answer."""
+
+
+class WholeRequests:
+    """Serves a WSGI application by RSGI."""
+
+    def __init__(
+        self, app: WsgiApp, *, threads: int, max_body_bytes: int, seconds_to_read: float = SECONDS_TO_READ
+    ) -> None:
+        self._app = app
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._max_body_bytes = max_body_bytes
+        self._seconds_to_read = seconds_to_read
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+
+    async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
+        """Answer one request."""
+        body = _Body(self._max_body_bytes)
+        async with AsyncExitStack() as held:
+            if _has_body(scope):
+                try:
+                    await asyncio.wait_for(self._read(exchange, body, held), self._seconds_to_read)
+                except (asyncio.TimeoutError, RuntimeError, OSError):
+                    body.is_whole = False
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, scope, body, exchange)
+
+    async def _read(self, exchange: Exchange, body: "_Body", held: AsyncExitStack) -> None:
+        is_large = False
+        async for part in exchange:
+            body.add(part)
+            if body.length > MAX_FORGOTTEN_BYTES:
+                return
+            if body.length > _SMALL_BYTES and not is_large:
+                # Until then nothing more is taken from the connection.
+                await held.enter_async_context(self._large)
+                is_large = True
+
+    def _answer(self, scope: Scope, body: "_Body", exchange: Exchange) -> None:
+        started: list[Any] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> None:
+            started[:] = [int(status.split(" ", 1)[0]), headers]
+
+        chunks = self._app(_environ(scope, body), start_response)
+        try:
+            data = b"".join(chunks)
+            status, headers = started
+            if not body.is_whole:
+                headers = [*headers, ("Connection", "close")]
+            exchange.response_bytes(status, headers, data)
+        finally:
+            # What is done after an answer is done when it is on its way.
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+
+
+class _Body:
+    """What has come of a body: as much as is allowed is kept, all is counted."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.kept = bytearray()
+        self.length = 0
+        self.is_whole = True
+
+    def add(self, part: bytes) -> None:
+        self.length += len(part)
+        if self.length <= self.max_bytes:
+            self.kept += part
+        else:
+            self.kept.clear()
+
+    @property
+    def said_length(self) -> int:
+        """The length that the application is told: of a body that ends early it finds less than that."""
+        return self.length if self.is_whole else self.length + 1
+
+
+def _has_body(scope: Scope) -> bool:
+    # HTTP/2 needs neither header.
+    return scope.http_version not in ("1", "1.0", "1.1") or any(
+        name in scope.headers for name in ("content-length", "transfer-encoding")
+    )
+
+
+def _environ(scope: Scope, body: _Body) -> dict[str, Any]:
+    host, _, port = scope.server.rpartition(":")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope.method,
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope.path.encode().decode("latin-1"),
+        "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": host or "localhost",
+        "SERVER_PORT": port or "80",
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "REMOTE_ADDR": scope.client.rpartition(":")[0],
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": io.BytesIO(body.kept),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope.headers.items():
+        # A name written with `_` could pass for another one; and the chunks have been put together.
+        if "_" in name or name == "transfer-encoding":
+            continue
+        key = name.upper().replace("-", "_")
+        key = key if key == "CONTENT_TYPE" else f"HTTP_{key}"
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    environ["CONTENT_LENGTH"] = str(body.said_length)
+    return environ
