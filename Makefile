@@ -5,7 +5,7 @@ PORT ?= 8000
 export PYTHON HOST PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help run serve test lint openapi bench clean
+.PHONY: help run serve test nightly lint openapi bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,10 @@ serve: ## Start the server alone, on its own database (HOST=, PORT=)
 test: ## Run all checks and tests, on SQLite and MariaDB (TESTS="-k claim" narrows them)
 	@.ci/make_venv dev
 	@.ci/test $(TESTS)
+
+nightly: ## Run all attacks that take hours (PARTS="torture hostile" picks some, SEED= repeats a night)
+	@.ci/make_venv dev
+	@.ci/nightly $(PARTS)
 
 lint: ## Run the checks that run no code: style, types, import rules
 	@.ci/make_venv dev

@@ -29,7 +29,7 @@ OpenDatabase = Callable[..., Database]
 # A busy machine is no failure of ours.
 hypothesis.settings.register_profile("taskmanager", deadline=None, print_blob=True)
 # With --hypothesis-profile=nightly: many more examples, and others each time (--hypothesis-seed repeats them).
-hypothesis.settings.register_profile("nightly", hypothesis.settings.get_profile("taskmanager"), max_examples=1000)
+hypothesis.settings.register_profile("nightly", hypothesis.settings.get_profile("taskmanager"), max_examples=500)
 hypothesis.settings.load_profile("taskmanager")
 
 
