@@ -13,13 +13,11 @@ from typing import Any
 from urllib.parse import unquote
 
 from app.errors import InvalidSchema
+from app.queue.keyword_cost import Cost, own_cost
 
 MAX_DEPTH = 64
 MAX_APPLICATIONS = 10_000
 _MAX_STEPS = 2_000_000
-# A long `enum` or `required` costs as much as so many subschemas.
-_COMPARISONS_PER_APPLICATION = 8
-
 _IN_PLACE_LISTS = ("allOf", "anyOf", "oneOf")
 _IN_PLACE = ("not", "if", "then", "else")
 _IN_PLACE_MAPS = ("dependentSchemas", "dependencies")
@@ -43,11 +41,11 @@ ALL, OTHERS = Others.ALL, Others.NOT_NAMED
 Class = str | Others
 
 
-def measure_schema(schema: dict[str, Any]) -> int:
-    """Return how many subschemas one value may be checked against at most; long enumerations count as several.
+def measure_schema(schema: dict[str, Any]) -> Cost:
+    """Return the highest cost at any one value.
 
-    Raises InvalidSchema for references that leave the document, lead nowhere or go round in a circle, and when the
-    number is above 10,000.
+    Raises InvalidSchema for references that leave the document, lead nowhere or go round in a circle, and when there
+    are more than 10,000 checks.
     """
     graph = _Graph(schema)
     try:
@@ -63,10 +61,7 @@ class _Node:
     """
 
     def __init__(self, schema: Any) -> None:
-        compared = 0
-        if isinstance(schema, dict):
-            compared = sum(len(schema[key]) for key in ("enum", "required") if isinstance(schema.get(key), list))
-        self.weight = 1 + compared // _COMPARISONS_PER_APPLICATION
+        self.cost = own_cost(schema) if isinstance(schema, dict) else Cost(checks=1, faults=1)
         self.in_place: list[int] = []
         self.members: list[tuple[Class, int]] = []
         self.items: list[tuple[Class, int]] = []
@@ -192,13 +187,14 @@ class _Graph:
         self.closures[number] = counts
         return counts
 
-    def measure(self) -> int:
+    def measure(self) -> Cost:
         level = self._closure(id(self.root))
-        most = 0
+        most = Cost()
         seen: Counts = {}
         for _depth in range(MAX_DEPTH + 1):
-            most = max(most, sum(times * self.nodes[number].weight for number, times in level.items()))
-            if most > MAX_APPLICATIONS:
+            costs = [(times, self.nodes[number].cost) for number, times in level.items()]
+            most = most.most(Cost(*(sum(times * cost[part] for times, cost in costs) for part in range(len(most)))))
+            if most.checks > MAX_APPLICATIONS:
                 raise InvalidSchema(
                     f"One value could have to be checked against more than {MAX_APPLICATIONS} subschemas: "
                     "the schema combines or repeats references too often."

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from random import Random
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import pytest
 
 from app.errors import InvalidSchema
-from app.queue.json_schema import MAX_SCHEMA_CHARACTERS, compile_schema
+from app.queue.json_schema import MAX_SCHEMA_CHARACTERS, _compiled, compile_schema
 from app.queue.schema_cost import MAX_APPLICATIONS, measure_schema
 from app.storage.columns import to_json
 
@@ -188,7 +190,7 @@ def test_an_exponential_chain_of_references_is_refused_at_once(keyword: str, len
 
 
 def test_a_short_chain_of_references_is_fine() -> None:
-    assert measure_schema(chain(8)) <= MAX_APPLICATIONS
+    assert measure_schema(chain(8)).checks <= MAX_APPLICATIONS
     assert not faults(chain(8), {"a": "text"})
     assert faults(chain(8), {"a": 5})
 
@@ -328,3 +330,94 @@ def test_items_that_an_older_draft_does_not_name_count_for_all(draft: str | None
 def test_a_reference_to_no_index_leads_nowhere(index: str) -> None:
     with pytest.raises(InvalidSchema, match="nowhere"):
         compile_schema({"type": "object", "allOf": [{"$ref": f"#/allOf/{index}"}]})
+
+
+# --- bombs that went off, once ----------------------------------------------------------------------------------------
+@contextmanager
+def within_memory(megabytes: float) -> Iterator[None]:
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    yield
+    assert (getrusage(RUSAGE_SELF).ru_maxrss - before) / 1024 < megabytes
+
+
+def of_x(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": {"x": schema}}
+
+
+def evaluated(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema that always fits and always has `schema` evaluated."""
+    return {"not": {"allOf": [schema, False]}}
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(a|b)*a(a|b){1000}c", "[ab]*a[ab]{1000}c", "[ab]*a([ab]{40}){30}c", r"\w*a\w{900}c"]
+)
+def test_a_pattern_with_thousands_of_states_meets_no_long_text(pattern: str) -> None:
+    chance = Random(1)
+    text = "".join(chance.choice("ab") for _ in range(300_000))
+    with within(2):
+        found = faults(of_x({"pattern": pattern}), {"x": text})
+    assert "too large" in found[0]["problem"]
+
+
+def test_ordinary_patterns_meet_texts_as_long_as_a_body() -> None:
+    uuid = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+    value = {"x": ["01234567-89ab-cdef-0123-456789abcdef"] * 25_000}
+    for pattern in (uuid, "^[a-z0-9-]{1,64}$", r"^\d{4}-\d{2}-\d{2}T", "^(a|b|c)+$"):
+        assert not faults(of_x({"items": {"anyOf": [{"pattern": pattern}, {"pattern": uuid}]}}), value)
+
+
+def test_patterns_take_no_more_memory_than_a_schema_may() -> None:
+    for number, pattern in enumerate(("x{9000}", "[^a]{200}")):
+        schema = of_x({"allOf": [{"pattern": f"{pattern}{number}-{which}"} for which in range(700)]})
+        with within(2), within_memory(60), suppress(InvalidSchema):
+            compile_schema(schema)
+    many = {f"^[a-z]{{1,32}}_{number}$": {"type": "string"} for number in range(700)}
+    assert not faults({"type": "object", "patternProperties": many}, {"abc_5": "x"})
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"propertyNames": {"pattern": "^(a|b|ab)*c$"}}, {f"{'ab' * 20}{number}": 1 for number in range(3000)}),
+        ({"required": [f"z{number}" for number in range(20_000)]}, {"y": "y" * 15_000}),
+        ({"dependentRequired": {"a": [f"z{number}" for number in range(20_000)]}}, {"a": 1, "y": "y" * 15_000}),
+        (
+            {"$schema": DRAFT_7, "dependencies": {"a": [f"z{number}" for number in range(20_000)]}},
+            {"a": 1, "y": "y" * 15_000},
+        ),
+    ],
+    ids=["names", "required", "dependent", "dependencies"],
+)
+def test_faults_that_each_repeat_the_whole_value_are_not_collected(schema: dict[str, Any], value: Any) -> None:
+    compiled = {"type": "object", **schema}
+    with within(2), within_memory(60):
+        found = faults(compiled, value)
+    assert "too large to say where" in found[0]["problem"]
+    assert len(faults({"type": "object", "propertyNames": {"maxLength": 3}}, {"long name": 1, "a": 2})) == 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"items": {"allOf": [evaluated({"multipleOf": 1e-300 * n}) for n in range(1, 6)]}}, [1e300] * 60_000),
+        ({"items": {"allOf": [evaluated({"multipleOf": 10**4000 + n}) for n in range(60)]}}, [10**4200 + 7] * 200),
+    ],
+    ids=["multiples", "long multiples"],
+)
+def test_expensive_keywords_are_counted_for_what_they_cost(schema: dict[str, Any], value: Any) -> None:
+    with within(3), suppress(InvalidSchema):
+        faults(of_x(schema), {"x": value})
+
+
+def test_ordinary_multiples_and_formats_are_no_burden() -> None:
+    assert not faults(of_x({"items": {"multipleOf": 0.01}}), {"x": [19.99] * 20_000})
+    email = {"$schema": DRAFT_7, **of_x({"items": {"format": "email"}})}
+    assert not faults(email, {"x": ["somebody@example.org"] * 30_000})
+
+
+def test_the_schemas_that_are_kept_have_a_bounded_size() -> None:
+    kept = [compile_schema({"type": "object", "title": f"{number} {'x' * 100_000}"}) for number in range(8)]
+    assert sum(map(len, _compiled)) <= 500_000
+    # The latest are kept.
+    assert compile_schema({"type": "object", "title": f"7 {'x' * 100_000}"}) is kept[7]
