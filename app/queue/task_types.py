@@ -17,7 +17,10 @@ SORTABLE = ("id", "name", "version", "created_at", "updated_at")
 BY_NAME = select(task_types).where(task_types.c.name_key == bindparam("name_key"))
 _BY_ID = select(task_types).where(task_types.c.id == bindparam("type_id"))
 _BY_IDS = select(task_types).where(task_types.c.id.in_(bindparam("type_ids", expanding=True)))
+_ALL = select(task_types)
 _NAMES = select(task_types.c.id, task_types.c.name).order_by(task_types.c.id)
+# Of so many types and more, claims look at a copy of all.
+_MANY = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +119,18 @@ def find_types(tx: Transaction, type_ids: Sequence[int]) -> dict[int, TaskType]:
     if len(type_ids) == 1:
         return {type_ids[0]: find_type_by_id(tx, type_ids[0])}
 
-    def load() -> dict[int, TaskType]:
-        loaded = (_load(row) for row in tx.all(_BY_IDS, {"type_ids": list(type_ids)}))
+    def load(statement: Any, parameters: Row) -> dict[int, TaskType]:
+        loaded = (_load(row) for row in tx.all(statement, parameters))
         return {task_type.id: task_type for task_type in loaded if task_type is not None}
 
-    found = tx.cache.get(("types", tuple(type_ids)), load) or {}
-    if len(found) < len(set(type_ids)):
+    wanted = set(type_ids)
+    if len(wanted) > _MANY:
+        # Kept once for all: a worker may ask with many patterns for thousands of types each.
+        known = tx.cache.get("all types", lambda: load(_ALL, {})) or {}
+        found = {type_id: known[type_id] for type_id in type_ids if type_id in known}
+    else:
+        found = tx.cache.get(("types", tuple(type_ids)), lambda: load(_BY_IDS, {"type_ids": list(type_ids)})) or {}
+    if len(found) < len(wanted):
         raise TaskTypeNotFound
     return found
 
