@@ -1,0 +1,19 @@
+"""All mutations, and the table of them in docs/testing.md."""
+
+from collections.abc import Iterable
+
+from tests.mutations.ends import ENDS
+from tests.mutations.runner import Outcome
+
+MUTATIONS = (*ENDS,)
+HEADER = "| Planted fault | in | caught by |"
+
+
+def markdown(outcomes: Iterable[Outcome]) -> str:
+    """Return the table as the page shows it."""
+    lines = [HEADER, "|---|---|---|"]
+    for outcome in outcomes:
+        caught_by = f"`{outcome.caught_by}`" if outcome.caught_by else "SURVIVED"
+        # Cells are parted by this sign.
+        lines.append(f"| {outcome.mutation.name} | `{outcome.mutation.file}` | {caught_by.replace('|', '¦')} |")
+    return "\n".join(lines)
