@@ -2,6 +2,7 @@
 
 from tests.mutations.mutation import Mutation
 
+_GUARDS_OF_WAITING = ("tests/queue/test_guards_of_waiting.py",)
 _FINISH = ("tests/queue/test_finish.py",)
 _REGRESSIONS = ("tests/queue/test_regressions.py",)
 _BATCH = ("tests/queue/test_report_batch.py",)
@@ -407,7 +408,7 @@ ENDS = (
         "app/queue/finish.py",
         '(tasks.c.has_followers, bindparam("at", type_=Instant))',
         '(tasks.c.has_followers, bindparam("removed_at", type_=Instant))',
-        _GUARDS,
+        _GUARDS_OF_WAITING,
     ),
     Mutation(
         "An attempt may begin when the time of all attempts is over",

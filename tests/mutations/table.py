@@ -2,11 +2,16 @@
 
 from collections.abc import Iterable
 
+from tests.mutations.claims import CLAIMS
+from tests.mutations.creation import CREATION
 from tests.mutations.ends import ENDS
+from tests.mutations.foundations import FOUNDATIONS
+from tests.mutations.pure import PURE
 from tests.mutations.runner import Outcome
+from tests.mutations.upkeep import UPKEEP
 
-MUTATIONS = (*ENDS,)
-HEADER = "| Planted fault | in | caught by |"
+MUTATIONS = (*PURE, *ENDS, *CLAIMS, *CREATION, *UPKEEP, *FOUNDATIONS)
+HEADER = "| Planted fault | In | Caught by |"
 
 
 def markdown(outcomes: Iterable[Outcome]) -> str:

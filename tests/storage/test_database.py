@@ -4,10 +4,10 @@ import os
 import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
-from sqlalchemy import event, make_url, text
+from sqlalchemy import event, insert, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
 from app.errors import DatabaseUnavailable
@@ -20,6 +20,7 @@ from app.queue.new_task import NewTask
 from app.queue.tasks import list_tasks, read_task
 from app.settings import Settings
 from app.storage.database import MAX_RUNS, Database
+from app.storage.models import counters
 from tests.support.factories import Queue
 
 
@@ -34,11 +35,12 @@ def _passing_error(kind: str) -> OperationalError:
     return OperationalError("UPDATE …", {}, original)
 
 
-def test_work_is_run_again_after_a_passing_error(database, database_kind):
+def test_work_is_run_again_after_a_passing_error(database, database_kind, clock):
     runs = []
 
     def work(tx):
         runs.append((tx.is_rerun, tx.now, tx.nonce))
+        clock.advance(seconds=1)
         if len(runs) < 3:
             raise _passing_error(database_kind)
         return "done"
@@ -66,6 +68,39 @@ def test_what_a_failed_run_wrote_is_rolled_back(queue, database, database_kind):
 
     database.write(work)
     assert database.read(lambda tx: tx.execute(text("SELECT version FROM task_types")).scalar_one()) == "1x"
+
+
+def _counters(database):
+    return database.read(lambda tx: [row["name"] for row in tx.all(select(counters.c.name))])
+
+
+def _count(tx, name):
+    tx.execute(insert(counters), {"name": name, "value": 1})
+
+
+def test_what_a_transaction_joins_is_undone_with_it(database):
+    def work(tx):
+        with tx.atomic():
+            _count(tx, "outer")
+            with tx.atomic():
+                _count(tx, "inner")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        database.write(work, atomic=False)
+    assert _counters(database) == []
+
+
+def test_a_part_that_is_undone_leaves_the_rest(database):
+    def work(tx):
+        _count(tx, "before")
+        with suppress(ZeroDivisionError), tx.undoable():
+            _count(tx, "undone")
+            raise ZeroDivisionError
+        _count(tx, "after")
+
+    database.write(work)
+    assert sorted(_counters(database)) == ["after", "before"]
 
 
 def test_work_that_never_gets_through_ends_in_unavailable(database, database_kind):

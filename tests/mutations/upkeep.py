@@ -1,0 +1,248 @@
+"""Faults in what time does: waking, schedules, removal, operations in slices, and who holds housekeeping."""
+
+from tests.mutations.mutation import Mutation
+
+_GUARDS_OF_WAITING = ("tests/queue/test_guards_of_waiting.py",)
+_CLAIM = ("tests/queue/test_claim.py",)
+_FINISH = ("tests/queue/test_finish.py",)
+_FIRE = ("tests/queue/test_fire.py",)
+_OPERATIONS = ("tests/queue/test_operations.py",)
+_DUTIES = ("tests/housekeeping/test_duties.py",)
+_HOUSEKEEPING = ("tests/housekeeping/test_housekeeping.py",)
+_GUARDS = ("tests/queue/test_guards.py",)
+_DEAD = ("tests/queue/test_dead_letters.py",)
+_WAITING = ("tests/queue/test_waiting.py",)
+
+UPKEEP = (
+    Mutation(
+        "A scheduled task is woken before its time",
+        "app/queue/wake.py",
+        '    tasks.c.due_at <= bindparam("now", type_=Instant),\n',
+        '    bindparam("now", type_=Instant).is_not(None),\n',
+        _GUARDS,
+    ),
+    Mutation(
+        "What is no longer scheduled is woken",
+        "app/queue/wake.py",
+        "    tasks.c.status == int(TaskStatus.SCHEDULED),\n",
+        "",
+        _GUARDS,
+    ),
+    Mutation(
+        "What is due now is not due",
+        "app/queue/due.py",
+        'tasks.c.due_at <= bindparam("now", type_=Instant)',
+        'tasks.c.due_at < bindparam("now", type_=Instant)',
+        _FINISH,
+    ),
+    Mutation(
+        "What becomes claimable keeps the alarm of its sleep",
+        "app/queue/enter.py",
+        '        due_at=bindparam("alarm", type_=Instant),\n',
+        "",
+        _CLAIM,
+    ),
+    Mutation(
+        "A dependent is released before its own time",
+        "app/queue/enter.py",
+        'if task["available_at"] > tx.now and not is_overdue:',
+        "if False:",
+        ("tests/queue/test_dependencies.py",),
+    ),
+    Mutation(
+        "Unfinished tasks are removed",
+        "app/queue/remove.py",
+        "    tasks.c.status.in_([int(status) for status in FINISHED]),\n",
+        "",
+        _GUARDS,
+    ),
+    Mutation(
+        "Finished tasks are removed before their time is over",
+        "app/queue/remove.py",
+        '    tasks.c.due_at <= bindparam("now", type_=Instant),\n',
+        '    bindparam("now", type_=Instant).is_not(None),\n',
+        _GUARDS,
+    ),
+    Mutation(
+        "A task is removed before its followers are seen to",
+        "app/queue/remove.py",
+        "    tasks.c.has_followers == false(),\n",
+        "",
+        _GUARDS_OF_WAITING,
+    ),
+    Mutation(
+        "A task is removed before it is counted",
+        "app/queue/remove.py",
+        "counted = [task_id for task_id in due if task_id <= watermark]",
+        "counted = due",
+        ("tests/queue/test_nouns.py",),
+    ),
+    Mutation(
+        "What is not a dead letter can be purged",
+        "app/queue/dead_letters.py",
+        '            if row["status"] != TaskStatus.FAILED:\n                raise NotADeadLetter\n',
+        "",
+        _DEAD,
+    ),
+    Mutation(
+        "An operation does its slice twice",
+        "app/queue/operate.py",
+        '        position=bindparam("next_position", type_=operations.c.position.type),\n',
+        "",
+        _OPERATIONS,
+    ),
+    Mutation(
+        "A cancelled operation goes on",
+        "app/queue/operate.py",
+        '_ONE = select(operations).where(operations.c.id == bindparam("operation_id"), operations.c.status == RUNNING)',
+        '_ONE = select(operations).where(operations.c.id == bindparam("operation_id"))',
+        _GUARDS_OF_WAITING,
+    ),
+    Mutation(
+        "Two processes do the same slice of an operation",
+        "app/queue/operate.py",
+        "locking = _ONE.with_for_update(skip_locked=tx.skips_locked_rows)",
+        "locking = _ONE",
+        _OPERATIONS,
+        on="mariadb",
+    ),
+    Mutation(
+        "A purge does not wait for the followers of a dead letter",
+        "app/queue/operate.py",
+        '[row["id"] for row in rows if not row["has_followers"]]',
+        '[row["id"] for row in rows]',
+        _OPERATIONS,
+    ),
+    Mutation(
+        "An ended operation can be cancelled",
+        "app/queue/operations.py",
+        '.where(operations.c.id == bindparam("operation_id"), operations.c.status == RUNNING)',
+        '.where(operations.c.id == bindparam("operation_id"))',
+        _OPERATIONS,
+    ),
+    Mutation(
+        "Operations that still run are removed after a month",
+        "app/queue/operations.py",
+        "        operations.c.status.in_((COMPLETED, CANCELLED, FAILED)),\n"
+        '        operations.c.ended_at < bindparam("before", type_=Instant),\n',
+        '        operations.c.created_at < bindparam("before", type_=Instant),\n',
+        _OPERATIONS,
+    ),
+    Mutation(
+        "A schedule fires before its time",
+        "app/queue/fire.py",
+        '    .where(schedules.c.due_at <= bindparam("now", type_=Instant))\n',
+        '    .where(bindparam("now", type_=Instant).is_not(None))\n',
+        _FIRE,
+    ),
+    Mutation(
+        "A schedule does not look at whether it was fired meanwhile",
+        "app/queue/fire.py",
+        '    schedules.c.next_at == bindparam("seen_next", type_=Instant),\n'
+        '    schedules.c.due_at == bindparam("seen_due", type_=Instant),\n'
+        '    schedules.c.updated_at == bindparam("seen_update", type_=Instant),\n',
+        '    bindparam("seen_next", type_=Instant).is_not(None) | bindparam("seen_due", type_=Instant).is_not(None)\n'
+        '    | bindparam("seen_update", type_=Instant).is_not(None),\n',
+        _FIRE,
+        on="mariadb",
+    ),
+    Mutation(
+        "A schedule stays where it was after it has fired",
+        "app/queue/fire.py",
+        '        next_at=bindparam("then_next", type_=Instant),\n'
+        '        due_at=bindparam("then_due", type_=Instant),\n',
+        "",
+        _FIRE,
+    ),
+    Mutation(
+        "An instant of a schedule may have two tasks",
+        "app/queue/fire.py",
+        "{schedule['id']} {instant.isoformat()}\".encode()",
+        "{schedule['id']} {instant.isoformat()} {schedule['updated_at']} {schedule['next_at']}\".encode()",
+        _FIRE,
+    ),
+    Mutation(
+        "All instants of a schedule are one task",
+        "app/queue/fire.py",
+        "{schedule['id']} {instant.isoformat()}\".encode()",
+        "{schedule['id']}\".encode()",
+        _FIRE,
+    ),
+    Mutation(
+        "A schedule that is to skip begins a second task",
+        "app/queue/fire.py",
+        "instants = [] if _is_unfinished(tx, previous_id) else instants[:1]",
+        "instants = instants[:1]",
+        _FIRE,
+    ),
+    Mutation(
+        "A draining queue still fires its schedules",
+        "app/queue/fire.py",
+        "if not due or find_signals(tx).is_draining:",
+        "if not due:",
+        ("tests/rest/test_workers.py",),
+    ),
+    Mutation(
+        "Housekeeping is done without looking at who holds it",
+        "app/queue/duties.py",
+        '            duties.c.held_until <= bindparam("now", type_=Instant),\n',
+        "            duties.c.held_until.is_not(None),\n",
+        _DUTIES,
+    ),
+    Mutation(
+        "A holder that died is never replaced",
+        "app/queue/duties.py",
+        '            duties.c.held_until <= bindparam("now", type_=Instant),\n',
+        "",
+        _DUTIES,
+    ),
+    Mutation(
+        "A hold is extended by whoever has lost it",
+        "app/queue/duties.py",
+        "_EXTEND = update(duties).where(*_held_by)",
+        '_EXTEND = update(duties).where(_of_name, bindparam("by").is_not(None))',
+        _DUTIES,
+    ),
+    Mutation(
+        "A hold is released by whoever has lost it",
+        "app/queue/duties.py",
+        "    update(duties)\n    .where(*_held_by)\n",
+        '    update(duties)\n    .where(_of_name, bindparam("by").is_not(None))\n',
+        _DUTIES,
+    ),
+    Mutation(
+        "A round goes on after it has lost its hold",
+        "app/housekeeping/rounds.py",
+        "while waiting and hold.keep():",
+        "while waiting:",
+        _DUTIES,
+    ),
+    Mutation(
+        "A round begins without the hold",
+        "app/housekeeping/rounds.py",
+        "if is_held or not hold.take():",
+        "if not hold.take() and False:",
+        _DUTIES,
+    ),
+    Mutation(
+        "A job that fails stops the others",
+        "app/housekeeping/rounds.py",
+        '        except Exception as error:\n            log.exception("the job',
+        '        except ZeroDivisionError as error:\n            log.exception("the job',
+        _DUTIES,
+    ),
+    Mutation(
+        "A slot is taken by two at once",
+        "app/queue/waiting.py",
+        '        or_(duties.c.held_until.is_(None), duties.c.held_until <= bindparam("now", type_=Instant)),\n',
+        '        bindparam("now", type_=Instant).is_not(None),\n',
+        _GUARDS_OF_WAITING,
+    ),
+    Mutation(
+        "A slot is given back by whoever has lost it",
+        "app/queue/waiting.py",
+        ', duties.c.holder == bindparam("by"))',
+        ', bindparam("by").is_not(None))',
+        _WAITING,
+    ),
+)
