@@ -380,7 +380,7 @@ ENDS = (
         "app/queue/leases.py",
         "attempts.c.outcome == EXPIRED, attempts.c.late_report.is_(None)",
         "attempts.c.outcome == EXPIRED",
-        _REGRESSIONS,
+        _GUARDS,
     ),
     Mutation(
         "A late report is kept with an attempt that was reported in time",

@@ -129,6 +129,14 @@ def test_no_more_tasks_than_the_limit_are_claimed_at_once(queue, terms):
     assert _ids(queue.claim_batch(kind, **terms)) == made[5:6]
 
 
+def test_below_its_limit_a_type_makes_up_for_what_was_overdue(queue, clock):
+    kind = queue.register(max_concurrency=5, expires_after_seconds=10)
+    queue.create()
+    clock.advance(seconds=10)
+    made = [queue.create()["id"] for _ in range(4)]
+    assert _ids(queue.claim_batch(kind, max_tasks=3)) == made[:3]
+
+
 def test_no_more_claims_than_the_rate_are_given_in_any_window(queue, clock):
     kind = queue.register(rate_limit="5/10")
     for _ in range(20):

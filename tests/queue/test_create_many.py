@@ -55,6 +55,12 @@ def test_all_or_none(queue):
     assert len(queue.do(create_tasks, [new(0), new(1)], atomic=True)) == 2
 
 
+def test_of_many_faults_fifty_are_named(queue):
+    with pytest.raises(BatchRefused) as refused:
+        queue.do(create_tasks, [new(n, type_name="none") for n in range(60)], atomic=True)
+    assert [detail["field"] for detail in refused.value.details] == [f"tasks.{n}" for n in range(50)]
+
+
 def test_a_thousand_tasks_cost_a_handful_of_statements(queue, database):
     queue.register()
     queue.create()

@@ -186,6 +186,17 @@ def test_results_that_are_too_large_are_left_out(queue, kind, monkeypatch):
     assert [(each["result"], each["is_omitted"]) for each in task["dependencies"]] == [("x" * 90, False), (None, True)]
 
 
+def test_results_that_just_fit_are_handed_on(queue, kind, monkeypatch):
+    monkeypatch.setattr("app.queue.dependencies._MAX_RESULT_CHARACTERS", 100)
+    first, second = queue.create(), queue.create()
+    queue.create(depends_on=[first["id"], second["id"]])
+    # In JSON they have 50 characters each.
+    for letter in "xy":
+        complete(queue, queue.must_claim(kind), result=letter * 48)
+    (task,) = queue.do(attach_results, [queue.must_claim(kind)])
+    assert [each["is_omitted"] for each in task["dependencies"]] == [False, False]
+
+
 def test_a_fan_out_of_many_is_released_in_slices(queue, kind, monkeypatch):
     monkeypatch.setattr("app.queue.follow.SLICE", 50)
     first = queue.create()

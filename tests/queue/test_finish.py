@@ -340,6 +340,22 @@ def test_a_released_task_does_not_count_the_attempt(queue, claimed):
     assert [a["outcome"] for a in queue.do(list_attempts, claimed["id"])] == ["released"]
 
 
+@pytest.mark.parametrize("seconds", [0.5, 1])
+def test_a_released_task_waits_also_for_less_than_a_second(queue, claimed, clock, seconds):
+    queue.do(release_task, claimed["id"], worker_id="w1", lease_token=None, delay_seconds=seconds)
+    task = queue.do(read_task, claimed["id"])
+    assert (task["status"], task["due_at"]) == (TaskStatus.SCHEDULED, clock.instant + timedelta(seconds=seconds))
+
+
+def test_a_released_task_has_the_whole_time_to_be_started_again(queue, clock):
+    kind = queue.register(expires_after_seconds=100)
+    queue.create()
+    task = queue.must_claim(kind)
+    clock.advance(seconds=50)
+    queue.do(release_task, task["id"], worker_id="w1", lease_token=None, delay_seconds=0)
+    assert queue.do(read_task, task["id"])["due_at"] == clock.instant + timedelta(seconds=100)
+
+
 def test_a_released_task_can_be_made_to_wait(queue, claimed, clock):
     queue.do(release_task, claimed["id"], worker_id="w1", lease_token=None, delay_seconds=20)
     assert queue.claim(claimed["type_id"]) is None

@@ -175,6 +175,16 @@ def test_an_attempt_that_was_reported_in_time_keeps_no_late_report(queue, claime
     assert (attempt["outcome"], attempt["late_report"]) == ("failed", None)
 
 
+def test_the_first_of_two_late_reports_is_kept(queue, claimed, clock):
+    clock.advance(seconds=60)
+    queue.do(do_what_is_due)
+    queue.must_claim(claimed["type_id"], worker_id="w2")
+    for result in ("first", "second"):
+        with pytest.raises(LeaseLost):
+            _complete(queue, claimed, result=result)
+    assert queue.do(list_attempts, claimed["id"])[0]["late_report"] == {"success": True, "result": "first"}
+
+
 def test_nobody_reports_late_for_another(queue, claimed, clock):
     clock.advance(seconds=60)
     queue.do(do_what_is_due)
