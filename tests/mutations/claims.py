@@ -245,10 +245,10 @@ CLAIMS = (
         _LINES,
     ),
     Mutation(
-        "The window of a key's rate is a moment too long",
+        "The window of a key's rate is a second too short",
         "app/queue/line.py",
         'for claimed_at in key["recent_claims"] if claimed_at > since]',
-        'for claimed_at in key["recent_claims"] if claimed_at >= since]',
+        'for claimed_at in key["recent_claims"] if claimed_at > since + 10**6]',
         _LINES,
     ),
     Mutation(

@@ -155,6 +155,19 @@ def test_a_task_that_is_called_back_has_its_own_rank_again(queue, clock):
     assert ranks == {0}
 
 
+def test_a_task_whose_turn_is_taken_back_has_its_own_rank_again(queue):
+    kind = queue.register(key_order="round_robin")
+    queue.create(concurrency_key="a")
+    second = queue.create(concurrency_key="a")
+    queue.must_claim(kind)
+    assert status(queue, second) == "pending"
+    assert queue.do(read_task, second["id"])["claim_rank"] != 0
+    queue.register(key_order="round_robin", key_max_concurrency=1)
+    do_all_that_is_due(queue)
+    assert status(queue, second) == "blocked"
+    assert queue.do(read_task, second["id"])["claim_rank"] == 0
+
+
 def test_when_keys_take_turns_no_longer_no_task_keeps_the_rank_of_its_turn(queue):
     kind = queue.register(key_order="round_robin")
     first = queue.create(concurrency_key="a")

@@ -178,3 +178,13 @@ def test_a_workflow_whose_answer_was_lost_is_created_once(queue, database_kind, 
     page, _ = queue.do(list_workflows, below_id=None, limit=10)
     assert [row["id"] for row in page] == [workflow["id"]]
     assert queue.do(read_task, ids["b"])["extras"] == {"workflow_id": workflow["id"], "depends_on": [ids["a"]]}
+
+
+def test_a_workflow_of_one_task_whose_answer_was_lost_is_created_once(queue, database_kind):
+    _needs_a_server(database_kind)
+    queue.register()
+    lost = lose_the_answer(queue.database, "COMMIT")
+    workflow, ids = queue.do(create_workflow, "test", [Node("a", new(1), ())])
+    assert lost
+    assert queue.do(read_task, ids["a"])["extras"] == {"workflow_id": workflow["id"]}
+    assert len(queue.do(list_tasks, limit=10)) == 1
