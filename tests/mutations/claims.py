@@ -263,7 +263,7 @@ CLAIMS = (
         "app/queue/line.py",
         "stored = {type_id: read_type_by_id(tx, type_id)",
         "stored = {type_id: find_type_by_id(tx, type_id)",
-        _LINES,
+        _COMBINATIONS,
     ),
     Mutation(
         "Where keys take turns, a key gets two at once",

@@ -115,6 +115,16 @@ def test_all_that_is_above_a_lowered_limit_is_called_back_slice_by_slice(queue, 
     assert statuses(queue, tasks) == ["pending", *["blocked"] * 9]
 
 
+def test_who_knows_only_the_old_limit_admits_by_the_new_one(queue, stale):
+    kind = queue.register(key_max_concurrency=3)
+    tasks = [queue.create(concurrency_key="a") for _ in range(5)]
+    other = stale(kind)
+    claimed = other.must_claim(kind)
+    queue.register(key_max_concurrency=1)
+    complete(other, claimed)
+    assert statuses(queue, tasks) == ["completed", "pending", "blocked", "blocked", "blocked"]
+
+
 def test_who_knows_only_the_old_limit_does_not_hinder_the_new_one(queue, stale):
     kind = queue.register()
     tasks = [queue.create(concurrency_key="a") for _ in range(5)]

@@ -66,6 +66,13 @@ def test_a_list_with_a_rare_filter_goes_on_page_by_page(queue, database, monkeyp
     assert walk(queue, TaskFilter(error_contains="nothing has this"), limit=10) == []
 
 
+def test_a_page_holds_what_was_found_far_apart(queue, database):
+    dead = add_rows(database, queue.register(), FAILED, 1100)
+    label_rows(database, [dead[3], dead[700], dead[701]], "tag:x")
+    page, below = queue.do(list_dead_letters, TaskFilter(tag="x"), limit=10, below=None)
+    assert ([row["id"] for row in page], below) == ([dead[701], dead[700], dead[3]], None)
+
+
 def test_the_filters_of_an_operation_are_those_of_the_list(queue, database, clock):
     dead = add_rows(database, queue.register(), FAILED, 4)
     change_row(queue, dead[1], failure_reason="not_retryable", error_message="disk full")

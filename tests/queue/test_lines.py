@@ -94,6 +94,14 @@ def test_whatever_ends_a_claim_makes_room_for_the_next(queue, clock, end):
     assert queue.claim(kind) is None
 
 
+def test_a_task_that_is_given_back_for_half_a_second_leaves_the_line(queue):
+    kind = queue.register(key_max_concurrency=1)
+    tasks = [queue.create(concurrency_key="a") for _ in range(2)]
+    queue.must_claim(kind)
+    queue.do(release_task, tasks[0]["id"], worker_id="w1", lease_token=None, delay_seconds=0.5)
+    assert statuses(queue, tasks) == ["scheduled", "pending"]
+
+
 def test_an_expired_task_in_line_may_still_be_completed_by_its_worker(queue, clock):
     kind = queue.register(key_max_concurrency=1, lease_seconds=60)
     low = queue.create(concurrency_key="a")
@@ -199,6 +207,15 @@ def test_a_lowered_limit_calls_back_what_is_not_claimed_yet(queue, clock):
     assert statuses(queue, tasks) == ["claimed", "pending", "blocked", "blocked", "blocked"]
     complete(queue, claimed)
     assert statuses(queue, tasks) == ["completed", "pending", "pending", "blocked", "blocked"]
+
+
+def test_a_lowered_limit_does_not_call_back_what_is_claimed(queue):
+    kind = queue.register(key_max_concurrency=2)
+    first, last = queue.create(concurrency_key="a"), queue.create(concurrency_key="a")
+    assert queue.must_claim(kind, sort_by="id", descending=True)["id"] == last["id"]
+    queue.register(key_max_concurrency=1)
+    do_all_that_is_due(queue)
+    assert statuses(queue, [first, last]) == ["blocked", "claimed"]
 
 
 def test_a_raised_limit_lets_more_in(queue, clock):
