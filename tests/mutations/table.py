@@ -5,12 +5,16 @@ from collections.abc import Iterable
 from tests.mutations.claims import CLAIMS
 from tests.mutations.creation import CREATION
 from tests.mutations.ends import ENDS
+from tests.mutations.followers import FOLLOWERS
 from tests.mutations.foundations import FOUNDATIONS
+from tests.mutations.leases import LEASES
+from tests.mutations.lines import LINES
 from tests.mutations.pure import PURE
+from tests.mutations.rounds import ROUNDS
 from tests.mutations.runner import Outcome
 from tests.mutations.upkeep import UPKEEP
 
-MUTATIONS = (*PURE, *ENDS, *CLAIMS, *CREATION, *UPKEEP, *FOUNDATIONS)
+MUTATIONS = (*PURE, *ENDS, *LEASES, *CLAIMS, *LINES, *CREATION, *FOLLOWERS, *UPKEEP, *ROUNDS, *FOUNDATIONS)
 HEADER = "| Planted fault | In | Caught by |"
 
 

@@ -1,4 +1,4 @@
-"""Faults in what time does: waking, schedules, removal, operations in slices, and who holds housekeeping."""
+"""Faults in what time does: waking and removal, operations slice by slice, schedules."""
 
 from tests.mutations.mutation import Mutation
 
@@ -7,11 +7,8 @@ _CLAIM = ("tests/queue/test_claim.py",)
 _FINISH = ("tests/queue/test_finish.py",)
 _FIRE = ("tests/queue/test_fire.py",)
 _OPERATIONS = ("tests/queue/test_operations.py",)
-_DUTIES = ("tests/housekeeping/test_duties.py",)
-_HOUSEKEEPING = ("tests/housekeeping/test_housekeeping.py",)
 _GUARDS = ("tests/queue/test_guards.py",)
 _DEAD = ("tests/queue/test_dead_letters.py",)
-_WAITING = ("tests/queue/test_waiting.py",)
 
 UPKEEP = (
     Mutation(
@@ -181,68 +178,5 @@ UPKEEP = (
         "if not due or find_signals(tx).is_draining:",
         "if not due:",
         ("tests/rest/test_workers.py",),
-    ),
-    Mutation(
-        "Housekeeping is done without looking at who holds it",
-        "app/queue/duties.py",
-        '            duties.c.held_until <= bindparam("now", type_=Instant),\n',
-        "            duties.c.held_until.is_not(None),\n",
-        _DUTIES,
-    ),
-    Mutation(
-        "A holder that died is never replaced",
-        "app/queue/duties.py",
-        '            duties.c.held_until <= bindparam("now", type_=Instant),\n',
-        "",
-        _DUTIES,
-    ),
-    Mutation(
-        "A hold is extended by whoever has lost it",
-        "app/queue/duties.py",
-        "_EXTEND = update(duties).where(*_held_by)",
-        '_EXTEND = update(duties).where(_of_name, bindparam("by").is_not(None))',
-        _DUTIES,
-    ),
-    Mutation(
-        "A hold is released by whoever has lost it",
-        "app/queue/duties.py",
-        "    update(duties)\n    .where(*_held_by)\n",
-        '    update(duties)\n    .where(_of_name, bindparam("by").is_not(None))\n',
-        _DUTIES,
-    ),
-    Mutation(
-        "A round goes on after it has lost its hold",
-        "app/housekeeping/rounds.py",
-        "while waiting and hold.keep():",
-        "while waiting:",
-        _DUTIES,
-    ),
-    Mutation(
-        "A round begins without the hold",
-        "app/housekeeping/rounds.py",
-        "if is_held or not hold.take():",
-        "if not hold.take() and False:",
-        _DUTIES,
-    ),
-    Mutation(
-        "A job that fails stops the others",
-        "app/housekeeping/rounds.py",
-        '        except Exception as error:\n            log.exception("the job',
-        '        except ZeroDivisionError as error:\n            log.exception("the job',
-        _DUTIES,
-    ),
-    Mutation(
-        "A slot is taken by two at once",
-        "app/queue/waiting.py",
-        '        or_(duties.c.held_until.is_(None), duties.c.held_until <= bindparam("now", type_=Instant)),\n',
-        '        bindparam("now", type_=Instant).is_not(None),\n',
-        _GUARDS_OF_WAITING,
-    ),
-    Mutation(
-        "A slot is given back by whoever has lost it",
-        "app/queue/waiting.py",
-        ', duties.c.holder == bindparam("by"))',
-        ', bindparam("by").is_not(None))',
-        _WAITING,
     ),
 )

@@ -151,6 +151,18 @@ def test_a_claim_that_slept_on_its_way_is_not_forgotten_by_the_rate_of_its_key(q
     assert other.claim(kind) is None
 
 
+def test_who_joins_a_line_before_the_window_has_passed_waits_for_its_end(queue, clock):
+    kind = queue.register(key_rate_limit="1/10")
+    queue.create(concurrency_key="a")
+    queue.must_claim(kind)
+    clock.advance(seconds=9.5)
+    later = queue.create(concurrency_key="a")
+    assert statuses(queue, [later]) == ["blocked"]
+    clock.advance(seconds=0.5)
+    do_all_that_is_due(queue)
+    assert statuses(queue, [later]) == ["pending"]
+
+
 def test_what_waits_unclaimed_counts_against_the_rate(queue, clock):
     kind = queue.register(key_rate_limit="2/60")
     for _ in range(6):
