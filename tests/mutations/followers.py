@@ -50,14 +50,6 @@ FOLLOWERS = (
         _DEPENDENCIES,
     ),
     Mutation(
-        "Two that end at once leave their dependent waiting for ever",
-        "app/queue/follow.py",
-        "    .order_by(tasks.c.id)\n    .with_for_update()\n",
-        "    .order_by(tasks.c.id)\n",
-        _DEPENDENCIES,
-        on="mariadb",
-    ),
-    Mutation(
         "A task that comes while what it waits for ends waits for ever",
         "app/queue/dependencies.py",
         "    .order_by(tasks.c.id)\n    .with_for_update()\n",
