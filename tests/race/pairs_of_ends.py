@@ -13,7 +13,6 @@ from app.queue.fail import fail_task
 from app.queue.heartbeat import beat, report_progress
 from app.queue.logs import LogLine, add_logs
 from app.queue.release import release_task
-from app.queue.report_batch import Report
 from app.storage.database import Row
 from app.storage.models import attempts
 from tests.race.scene import Pair, Scene, is_unknown, succeeded
@@ -21,11 +20,11 @@ from tests.support.factories import Queue
 
 # The lease ends between the clocks of the two: to the one it is over, to the other not yet.
 _BETWEEN_THEM_SECONDS = 0.015
-_LEASE_SECONDS = 60
+LEASE_SECONDS = 60
 
 
 def _one_claimed(scene: Scene, **policies) -> None:
-    scene.kind = scene.queue.register(lease_seconds=_LEASE_SECONDS, **policies)
+    scene.kind = scene.queue.register(lease_seconds=LEASE_SECONDS, **policies)
     scene.queue.create()
     scene.task = scene.queue.must_claim(scene.kind)
     scene.token = scene.task["lease_token"]
@@ -33,12 +32,12 @@ def _one_claimed(scene: Scene, **policies) -> None:
 
 def _lease_over(scene: Scene, **policies) -> None:
     _one_claimed(scene, **policies)
-    scene.clock.advance(seconds=_LEASE_SECONDS)
+    scene.clock.advance(seconds=LEASE_SECONDS)
 
 
 def _lease_just_over(scene: Scene) -> None:
     _one_claimed(scene)
-    scene.clock.advance(seconds=_LEASE_SECONDS - _BETWEEN_THEM_SECONDS)
+    scene.clock.advance(seconds=LEASE_SECONDS - _BETWEEN_THEM_SECONDS)
 
 
 def _put_back(scene: Scene) -> None:
@@ -53,7 +52,7 @@ def _taken_over(scene: Scene) -> None:
 
 
 def _followed(scene: Scene) -> None:
-    scene.kind = scene.queue.register(lease_seconds=_LEASE_SECONDS)
+    scene.kind = scene.queue.register(lease_seconds=LEASE_SECONDS)
     first = scene.queue.create()
     scene.follower = scene.queue.create(depends_on=[first["id"]])
     # Claimed only now, so that its token says that another waits.
@@ -63,38 +62,7 @@ def _followed(scene: Scene) -> None:
 
 def _followed_and_over(scene: Scene) -> None:
     _followed(scene)
-    scene.clock.advance(seconds=_LEASE_SECONDS)
-
-
-def _in_line(scene: Scene, **policies) -> None:
-    scene.kind = scene.queue.register(**policies)
-    scene.queue.create(concurrency_key="k")
-    scene.task = scene.queue.must_claim(scene.kind)
-    scene.token = scene.task["lease_token"]
-    scene.next = scene.queue.create(concurrency_key="k")
-
-
-def _last_in_line(scene: Scene) -> None:
-    scene.kind = scene.queue.register(key_max_concurrency=1)
-    scene.queue.create(concurrency_key="k")
-    scene.task = scene.queue.must_claim(scene.kind)
-    scene.token = scene.task["lease_token"]
-
-
-def _three_claimed(scene: Scene) -> None:
-    scene.kind = scene.queue.register(lease_seconds=_LEASE_SECONDS)
-    for _ in range(3):
-        scene.queue.create()
-    scene.batch = scene.queue.claim_batch(scene.kind)
-    scene.task = scene.batch[1]
-    scene.token = scene.task["lease_token"]
-    scene.clock.advance(seconds=_LEASE_SECONDS)
-
-
-def _three_taken_over(scene: Scene) -> None:
-    _three_claimed(scene)
-    scene.queue.do(expire_leases, [task["id"] for task in scene.batch])
-    scene.new = scene.queue.claim_batch(scene.kind)[1]
+    scene.clock.advance(seconds=LEASE_SECONDS)
 
 
 def _report(verb, **said):
@@ -104,8 +72,8 @@ def _report(verb, **said):
     return step
 
 
-_complete = _report(complete_task, result="mine")
-_fail = _report(fail_task, error="it broke", retryable=True, retry_after_seconds=0)
+complete = _report(complete_task, result="mine")
+fail = _report(fail_task, error="it broke", retryable=True, retry_after_seconds=0)
 _release = _report(release_task, delay_seconds=0)
 _beat = _report(beat, lease_seconds=None)
 _progress = _report(report_progress, progress=50, message=None)
@@ -116,34 +84,17 @@ def _expire(scene: Scene, queue: Queue):
     return queue.do(expire_leases, [scene.task["id"]])
 
 
-def _cancel(scene: Scene, queue: Queue):
+def cancel(scene: Scene, queue: Queue):
     return queue.do(cancel_task, scene.task["id"])
 
 
-def _cancel_next(scene: Scene, queue: Queue):
-    return queue.do(cancel_task, scene.next["id"])
-
-
-def _claim(scene: Scene, queue: Queue):
+def claim(scene: Scene, queue: Queue):
     return queue.claim(scene.kind, worker_id="w2")
 
 
-def _complete_new(scene: Scene, queue: Queue):
+def complete_new(scene: Scene, queue: Queue):
     token = scene.new["lease_token"]
     return queue.do(complete_task, scene.task["id"], worker_id="w1", lease_token=token, result="new")
-
-
-def _complete_batch(scene: Scene, queue: Queue):
-    of = {"is_success": True, "result": "mine"}
-    return queue.report(*(Report(task_id=task["id"], lease_token=task["lease_token"], **of) for task in scene.batch))
-
-
-def _expire_batch(scene: Scene, queue: Queue):
-    return queue.do(expire_leases, [task["id"] for task in scene.batch])
-
-
-def _join_line(scene: Scene, queue: Queue):
-    return queue.create(params={"new": True}, concurrency_key="k")
 
 
 def ends_of(scene: Scene, outcome: str) -> list[Row]:
@@ -215,7 +166,7 @@ def _alive_or_expired(scene: Scene) -> None:
     row = scene.row()
     if succeeded(scene.a):
         assert (row["status"], row["lease_token"]) == (TaskStatus.CLAIMED, scene.token)
-        assert row["due_at"] > scene.clock.instant + timedelta(seconds=_LEASE_SECONDS / 2)
+        assert row["due_at"] > scene.clock.instant + timedelta(seconds=LEASE_SECONDS / 2)
         assert not ends_of(scene, "expired")
     elif not scene.has_died:
         assert (row["status"], scene.b) == (TaskStatus.PENDING, 1)
@@ -241,103 +192,31 @@ def _expired_or_cancelled(scene: Scene) -> None:
         assert ends_of(scene, "expired") or scene.status() == TaskStatus.CANCELLED
 
 
-def _each_is_completed(scene: Scene) -> None:
-    if succeeded(scene.a):
-        assert scene.a == ["completed"] * len(scene.batch)
-        assert {row["status"] for row in scene.rows()} == {TaskStatus.COMPLETED}
-
-
-def _only_the_new_claims_count(scene: Scene) -> None:
-    assert is_unknown(scene.a) or scene.a == ["lease_lost"] * 3
-    assert [row["result"] for row in scene.rows()].count(None) >= 2, "an old lease had a say"
-    assert succeeded(scene.b) or is_unknown(scene.b)
-
-
-def _batch_or_cancel(scene: Scene) -> None:
-    if succeeded(scene.a):
-        others = [scene.status(task["id"]) for task in (scene.batch[0], scene.batch[2])]
-        assert others == [TaskStatus.COMPLETED] * 2
-        assert scene.a[1] == ("completed" if scene.status() == TaskStatus.COMPLETED else "task_cancelled")
-    assert scene.status() == (TaskStatus.CANCELLED if succeeded(scene.b) else scene.status())
-
-
-def _next_is_not_held_up(scene: Scene) -> None:
-    assert succeeded(scene.a) or is_unknown(scene.a), scene.a
-    got = scene.b if succeeded(scene.b) else None
-    if isinstance(got, dict) and "lease_token" in got and got["id"] == scene.next["id"]:
-        assert scene.status() == TaskStatus.COMPLETED, "two of one key at once"
-
-
-def _both_are_done(scene: Scene) -> None:
-    assert succeeded(scene.a) or is_unknown(scene.a), scene.a
-    assert succeeded(scene.b) or is_unknown(scene.b), scene.b
-
-
 _DONE_OR_CANCELLED = _one_of_them_ended_it(TaskStatus.COMPLETED, TaskStatus.CANCELLED)
 
+
 ENDS = (
-    Pair("complete and expire", _lease_over, _complete, _expire, _is_completed),
+    Pair("complete and expire", _lease_over, complete, _expire, _is_completed),
     Pair(
         "complete and expire of the last attempt",
         partial(_lease_over, max_attempts=1),
-        _complete,
+        complete,
         _expire,
         _is_completed,
     ),
-    Pair("complete and expire, followed", _followed_and_over, _complete, _expire, _is_completed),
-    Pair("complete and cancel", _one_claimed, _complete, _cancel, _DONE_OR_CANCELLED),
-    Pair("complete and complete", _one_claimed, _complete, _complete, _both_completed, True),
-    Pair("complete and complete, followed", _followed, _complete, _complete, _both_completed, True),
-    Pair("complete and claim by another", _put_back, _complete, _claim, _taken_over_or_completed),
-    Pair("complete of old and of new", _taken_over, _complete, _complete_new, _only_the_new_one_counts),
-    Pair("fail and expire", _lease_over, _fail, _expire, _counted_once),
-    Pair("fail and fail", _one_claimed, _fail, _fail, _counted_once, True),
-    Pair("fail and cancel", _one_claimed, _fail, _cancel, _cancelled_in_any_case),
+    Pair("complete and expire, followed", _followed_and_over, complete, _expire, _is_completed),
+    Pair("complete and cancel", _one_claimed, complete, cancel, _DONE_OR_CANCELLED),
+    Pair("complete and complete", _one_claimed, complete, complete, _both_completed, True),
+    Pair("complete and complete, followed", _followed, complete, complete, _both_completed, True),
+    Pair("complete and claim by another", _put_back, complete, claim, _taken_over_or_completed),
+    Pair("complete of old and of new", _taken_over, complete, complete_new, _only_the_new_one_counts),
+    Pair("fail and expire", _lease_over, fail, _expire, _counted_once),
+    Pair("fail and fail", _one_claimed, fail, fail, _counted_once, True),
+    Pair("fail and cancel", _one_claimed, fail, cancel, _cancelled_in_any_case),
     Pair("heartbeat and expire", _lease_just_over, _beat, _expire, _alive_or_expired),
-    Pair("progress and cancel", _one_claimed, _progress, _cancel, _cancelled_in_any_case),
-    Pair("log and complete", _one_claimed, _complete, _log, _is_completed),
+    Pair("progress and cancel", _one_claimed, _progress, cancel, _cancelled_in_any_case),
+    Pair("log and complete", _one_claimed, complete, _log, _is_completed),
     Pair("release and expire", _lease_over, _release, _expire, _released_or_expired),
-    Pair("release and cancel", _one_claimed, _release, _cancel, _cancelled_in_any_case),
-    Pair("expire and cancel", _lease_over, _expire, _cancel, _expired_or_cancelled),
-    Pair("batch complete and expire", _three_claimed, _complete_batch, _expire_batch, _each_is_completed),
-    Pair(
-        "batch complete of old and of new",
-        _three_taken_over,
-        _complete_batch,
-        _complete_new,
-        _only_the_new_claims_count,
-    ),
-    Pair("batch complete and cancel", _three_claimed, _complete_batch, _cancel, _batch_or_cancel),
-    Pair(
-        "batch complete and batch complete", _three_claimed, _complete_batch, _complete_batch, _each_is_completed, True
-    ),
-    Pair(
-        "complete and claim of the next in line",
-        partial(_in_line, key_max_concurrency=1),
-        _complete,
-        _claim,
-        _next_is_not_held_up,
-    ),
-    Pair(
-        "complete and claim of the next turn",
-        partial(_in_line, key_order="round_robin"),
-        _complete,
-        _claim,
-        _both_are_done,
-    ),
-    Pair(
-        "complete and cancel of the next in line",
-        partial(_in_line, key_max_concurrency=1),
-        _complete,
-        _cancel_next,
-        _both_are_done,
-    ),
-    Pair(
-        "fail and cancel of the next in line",
-        partial(_in_line, key_max_concurrency=1),
-        _fail,
-        _cancel_next,
-        _both_are_done,
-    ),
-    Pair("complete and create behind the last in line", _last_in_line, _complete, _join_line, _both_are_done),
+    Pair("release and cancel", _one_claimed, _release, cancel, _cancelled_in_any_case),
+    Pair("expire and cancel", _lease_over, _expire, cancel, _expired_or_cancelled),
 )

@@ -1,38 +1,28 @@
-"""Pairs in which a person or the passing of time acts: requeue, purge, removal, operations, schedules, keys, duties."""
+"""Pairs in which an operator acts on what has ended, or on many tasks."""
 
-from collections import Counter
 from datetime import timedelta
-from functools import partial
 
 from sqlalchemy import func, select
 
 from app.errors import (
-    LastAdminKey,
     QueueError,
-    ScheduleNotFound,
     TaskNotFound,
     TaskNotRequeuable,
     TryAgain,
 )
-from app.lifecycle import FINISHED, TaskStatus
+from app.lifecycle import TaskStatus
 from app.queue.cancel import cancel_task
 from app.queue.complete import complete_task
 from app.queue.dead_letters import purge_dead_letter
 from app.queue.due import do_what_is_due
-from app.queue.duties import HOUSEKEEPING, release_duty, take_duty
 from app.queue.fail import fail_task
 from app.queue.filters import TaskFilter
-from app.queue.fire import fire_due_schedules
-from app.queue.keys import create_key, find_key, has_admin_key, revoke_key
 from app.queue.operate import run_operation
 from app.queue.operations import CANCEL, PURGE, REQUEUE, NewOperation, start_operation
 from app.queue.remove import remove_tasks
 from app.queue.requeue import requeue_task
-from app.queue.schedules import change_schedule, delete_schedule, save_schedule
 from app.queue.tasks import read_task
-from app.queue.usage import count_usage, read_usage
-from app.queue.waiting import take_slot
-from app.storage.models import audit_entries, line_places, schedules
+from app.storage.models import audit_entries, line_places
 from tests.race.pairs_of_claims import granted
 from tests.race.scene import Pair, Scene, is_unknown, succeeded
 from tests.support.factories import Queue
@@ -41,7 +31,7 @@ from tests.support.soundness import housekeep
 _MONTH = timedelta(days=30).total_seconds()
 
 
-def _two_pending(scene: Scene, **policies) -> None:
+def two_pending(scene: Scene, **policies) -> None:
     scene.kind = scene.queue.register(**policies)
     scene.kinds = [scene.kind]
     scene.made = [scene.queue.create()["id"] for _ in range(2)]
@@ -72,7 +62,7 @@ def _dead_with_dependent(scene: Scene) -> None:
     assert scene.status(scene.dependent["id"]) == TaskStatus.FAILED
 
 
-def _old_dead_letter(scene: Scene) -> None:
+def old_dead_letter(scene: Scene) -> None:
     _dead_letter(scene)
     scene.clock.advance(seconds=_MONTH)
 
@@ -116,38 +106,6 @@ def _operate(scene: Scene, queue: Queue):
         pass
 
 
-def _a_schedule(scene: Scene, **terms) -> None:
-    scene.kind = scene.queue.register()
-    rule = {"type": "work", "interval_seconds": 60, "overlap": "queue", "catch_up": "all", **terms}
-    scene.schedule = scene.queue.do(save_schedule, name="s", **rule)[0]
-    scene.clock.advance(seconds=185)
-
-
-def _two_admins(scene: Scene) -> None:
-    for name in ("first", "second"):
-        secret, row = scene.queue.do(create_key, name=name, scopes=["admin"])
-        setattr(scene, name, (secret, row))
-
-
-def _many_uncounted(scene: Scene) -> None:
-    _two_pending(scene)
-    scene.clock.advance(seconds=120)
-
-
-def _nothing(scene: Scene) -> None:
-    scene.kind = scene.queue.register()
-
-
-def _a_duty(scene: Scene) -> None:
-    assert scene.queue.do(take_duty, HOUSEKEEPING, "the one before")
-    scene.clock.advance(seconds=60)
-
-
-def _a_slot_that_came_free(scene: Scene) -> None:
-    assert scene.queue.do(take_slot, slots=1, seconds=10)
-    scene.clock.advance(seconds=60)
-
-
 def _one_claimed(scene: Scene) -> None:
     scene.kind = scene.queue.register()
     scene.queue.create()
@@ -183,61 +141,12 @@ def _read(scene: Scene, queue: Queue):
     return queue.do(read_task, scene.task["id"])
 
 
-def _remove(scene: Scene, queue: Queue):
+def remove(scene: Scene, queue: Queue):
     return queue.do(remove_tasks, [scene.task["id"]])
 
 
 def _do_what_is_due(scene: Scene, queue: Queue):
     return queue.do(do_what_is_due)
-
-
-def _fire(scene: Scene, queue: Queue):
-    return queue.do(fire_due_schedules)
-
-
-def _change_schedule(**changes):
-    def step(scene: Scene, queue: Queue):
-        return queue.database.write(lambda tx: change_schedule(tx, scene.schedule["id"], changes))
-
-    return step
-
-
-def _delete_schedule(scene: Scene, queue: Queue):
-    return queue.database.write(lambda tx: delete_schedule(tx, scene.schedule["id"]))
-
-
-def _save_schedule(scene: Scene, queue: Queue):
-    return queue.database.write(lambda tx: save_schedule(tx, name="New", type="work", interval_seconds=60))
-
-
-def _revoke(which: str):
-    def step(scene: Scene, queue: Queue):
-        return queue.database.write(lambda tx: revoke_key(tx, getattr(scene, which)[1]["id"]))
-
-    return step
-
-
-def _use_key(scene: Scene, queue: Queue):
-    return queue.database.read(lambda tx: (find_key(tx, scene.first[0]), tx.now))
-
-
-def _take_duty(scene: Scene, queue: Queue):
-    holder = f"holder {id(queue)}"
-    return queue.do(take_duty, HOUSEKEEPING, holder)
-
-
-def _hold_and_release(scene: Scene, queue: Queue):
-    if _take_duty(scene, queue):
-        return queue.do(release_duty, HOUSEKEEPING, f"holder {id(queue)}", seconds=0.0, changed=0)
-    return None
-
-
-def _take_slot(scene: Scene, queue: Queue):
-    return queue.do(take_slot, slots=1, seconds=10)
-
-
-def _count_usage(scene: Scene, queue: Queue):
-    return queue.do(count_usage)
 
 
 def _audited(scene: Scene, action: str) -> int:
@@ -302,78 +211,6 @@ def _completed_or_cancelled(scene: Scene) -> None:
         assert row["status"] == TaskStatus.CANCELLED
 
 
-def _one_task_for_each_instant(scene: Scene) -> None:
-    rows = scene.rows()
-    instants = Counter(row["extras"]["scheduled_for"] for row in rows)
-    assert set(instants.values()) <= {1}, "an instant was fired twice"
-    known = scene.queue.do(lambda tx: tx.all(select(schedules)))
-    if known:
-        assert known[0]["created_count"] == len(rows)
-        assert scene.has_died or known[0]["created_count"] + known[0]["skipped_count"] == 3 or len(rows) < 3
-
-
-def _all_three_fired(scene: Scene) -> None:
-    _one_task_for_each_instant(scene)
-    assert len(scene.rows()) == 3 or scene.has_died
-
-
-def _fired_before_the_change_or_not_at_all(scene: Scene) -> None:
-    _one_task_for_each_instant(scene)
-    assert len(scene.rows()) in (0, 1, 3)
-    assert succeeded(scene.b) or is_unknown(scene.b) or isinstance(scene.b, ScheduleNotFound)
-    assert succeeded(scene.a) or is_unknown(scene.a)
-
-
-def _replaced_by_the_latest(scene: Scene) -> None:
-    _one_task_for_each_instant(scene)
-    assert sum(row["status"] not in FINISHED for row in scene.rows()) <= 1
-
-
-def _one_schedule(scene: Scene) -> None:
-    found = scene.queue.do(lambda tx: tx.all(select(schedules)))
-    assert len(found) == 1
-    for outcome in (scene.a, scene.b):
-        assert is_unknown(outcome) or outcome[0]["id"] == found[0]["id"]
-    if not scene.has_died:
-        assert [scene.a[1], scene.b[1]].count(True) == 1
-
-
-def _an_admin_is_left(scene: Scene) -> None:
-    assert scene.queue.do(has_admin_key), "nobody can administer the server any more"
-    refused = [outcome for outcome in (scene.a, scene.b) if not succeeded(outcome) and not is_unknown(outcome)]
-    assert all(isinstance(outcome, LastAdminKey) for outcome in refused)
-    assert len(refused) == 1 or scene.has_died
-
-
-def _key_is_known(scene: Scene) -> None:
-    assert succeeded(scene.a) or is_unknown(scene.a)
-    key = scene.queue.database.read(lambda tx: find_key(tx, scene.first[0]))
-    if succeeded(scene.a):
-        assert key is not None
-        assert not key.is_usable(scene.clock.instant)
-
-
-def _one_holder(scene: Scene) -> None:
-    told = [outcome for outcome in (scene.a, scene.b) if not is_unknown(outcome)]
-    assert told.count(True) <= 1, "two hold it at once"
-    assert told.count(True) == 1 or scene.has_died
-
-
-def _one_slot(scene: Scene) -> None:
-    told = [outcome for outcome in (scene.a, scene.b) if not is_unknown(outcome)]
-    assert sum(outcome is not None for outcome in told) <= 1, "one slot, two waiters"
-    assert scene.has_died or any(told)
-
-
-def _counted_once(scene: Scene) -> None:
-    usage = scene.queue.do(read_usage)
-    assert usage[scene.kind]["usage_count"] == len(scene.made)
-
-
-def _counted_though_removed(scene: Scene) -> None:
-    assert scene.queue.do(read_usage)[scene.kind]["usage_count"] == 1
-
-
 def _dependent_waits_for_what_was_requeued(scene: Scene) -> None:
     for outcome in (scene.a, scene.b):
         assert (
@@ -399,7 +236,7 @@ def _in_its_line(scene: Scene) -> None:
 
 OPERATORS = (
     Pair("requeue and purge", _dead_letter, _requeue, _purge, _requeued_or_gone),
-    Pair("requeue and removal", _old_dead_letter, _requeue, _remove, _requeued_or_gone),
+    Pair("requeue and removal", old_dead_letter, _requeue, remove, _requeued_or_gone),
     Pair("requeue and requeue", _dead_letter, _requeue, _requeue, _requeued_once, True),
     Pair("purge and purge", _dead_letter, _purge, _purge, _purged_once, True),
     Pair("purge and read", _dead_letter, _purge, _read, _read_whole_or_not_at_all),
@@ -430,38 +267,9 @@ OPERATORS = (
     Pair("requeue of all and requeue", _an_operation(REQUEUE, _dead_letter), _operate, _requeue, _requeued_and_claimed),
     Pair("requeue of all, twice", _an_operation(REQUEUE, _two_dead), _operate, _operate, _requeued_and_claimed, True),
     Pair("purge of all and requeue", _an_operation(PURGE, _dead_letter), _requeue, _operate, _requeued_or_gone),
-    Pair("cancel of all and claim", _an_operation(CANCEL, _two_pending), _operate, _claim, _cancelled_all),
+    Pair("cancel of all and claim", _an_operation(CANCEL, two_pending), _operate, _claim, _cancelled_all),
     Pair(
         "cancel of all and complete", _an_operation(CANCEL, _one_claimed), _operate, _complete, _completed_or_cancelled
     ),
-    Pair("cancel of all and cancel", _an_operation(CANCEL, _two_pending), _operate, _cancel, _cancelled_all),
-    Pair("fire and fire", _a_schedule, _fire, _fire, _all_three_fired, True),
-    Pair(
-        "fire and fire, the latest alone",
-        partial(_a_schedule, overlap="replace"),
-        _fire,
-        _fire,
-        _replaced_by_the_latest,
-        True,
-    ),
-    Pair(
-        "fire and pause", _a_schedule, _fire, _change_schedule(is_paused=True), _fired_before_the_change_or_not_at_all
-    ),
-    Pair(
-        "fire and another interval",
-        _a_schedule,
-        _fire,
-        _change_schedule(interval_seconds=100),
-        _fired_before_the_change_or_not_at_all,
-    ),
-    Pair("fire and delete", _a_schedule, _fire, _delete_schedule, _fired_before_the_change_or_not_at_all),
-    Pair("save and save", _nothing, _save_schedule, _save_schedule, _one_schedule, True),
-    Pair("revoke and revoke", _two_admins, _revoke("first"), _revoke("second"), _an_admin_is_left, True),
-    Pair("revoke and use", _two_admins, _revoke("first"), _use_key, _key_is_known),
-    Pair("hold and hold", _a_duty, _take_duty, _take_duty, _one_holder, True),
-    Pair("hold and hold for the first time", _nothing, _take_duty, _take_duty, _one_holder, True),
-    Pair("slot and slot", _nothing, _take_slot, _take_slot, _one_slot, True),
-    Pair("slot and slot that came free", _a_slot_that_came_free, _take_slot, _take_slot, _one_slot, True),
-    Pair("count and count", _many_uncounted, _count_usage, _count_usage, _counted_once, True),
-    Pair("removal and count", _old_dead_letter, _remove, _count_usage, _counted_though_removed),
+    Pair("cancel of all and cancel", _an_operation(CANCEL, two_pending), _operate, _cancel, _cancelled_all),
 )

@@ -8,10 +8,14 @@ import pytest
 from sqlalchemy import exists, literal_column, select, union_all
 
 from app.storage.models import metadata
+from tests.race.pairs_of_batches_and_lines import BATCHES_AND_LINES
 from tests.race.pairs_of_claims import CLAIMS
 from tests.race.pairs_of_creates import CREATES
+from tests.race.pairs_of_duties import DUTIES
 from tests.race.pairs_of_ends import ENDS
+from tests.race.pairs_of_followers import FOLLOWERS
 from tests.race.pairs_of_operators import OPERATORS
+from tests.race.pairs_of_types import TYPES
 from tests.race.scene import APART_SECONDS, Pair, Scene
 from tests.support.clock import START, ClockAhead
 from tests.support.factories import Queue
@@ -24,7 +28,7 @@ _FILLED = union_all(
         for table in metadata.sorted_tables
     )
 )
-PAIRS: tuple[Pair, ...] = (*CLAIMS, *ENDS, *CREATES, *OPERATORS)
+PAIRS: tuple[Pair, ...] = (*CLAIMS, *ENDS, *BATCHES_AND_LINES, *CREATES, *TYPES, *FOLLOWERS, *OPERATORS, *DUTIES)
 
 
 def _roles():
