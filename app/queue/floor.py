@@ -17,14 +17,15 @@ from app.storage.database import Row, Transaction
 
 # No look at a small queue takes as long, unless the database is far or busy.
 SLOW_SECONDS = 0.002
-# Being busy passes, and comparing costs a statement: so many slow looks in a row before the first comparison, and so
-# many comparisons in a row in which a look from the floor is so many times as fast.
-SLOW_LOOKS = 20
+# Being busy passes, and comparing costs a statement: so many slow looks in a row before the first comparison, so many
+# comparisons in a row, and so many times as fast must looks from the floor have been in all of them together.
+SLOW_LOOKS = 50
 COMPARISONS = 5
-_GAIN = 3
+_GAIN = 2
 # For so many times as long as the look took, the next ones begin at the floor.
 _KEPT_FOR = 10
 _REMEMBERED_SECONDS = 600
+_NO_SLOW_LOOKS = (0, 0.0, 0.0)
 
 Look = Callable[[Any], list[Row]]
 
@@ -45,20 +46,26 @@ def look_from_start(tx: Transaction, of: Hashable, look: Look, floor_of: Callabl
     found = look(None)
     seconds = monotonic() - began
     counter = ("slow looks", of)
-    looks = tx.cache.peek(counter) or 0
-    is_slow = seconds > SLOW_SECONDS
-    if not (is_slow or looks):
+    looks, from_start, from_floor = tx.cache.peek(counter) or _NO_SLOW_LOOKS
+    goes_on = seconds > SLOW_SECONDS
+    if not (goes_on or looks):
         return found
-    looks = looks + 1 if is_slow else 0
-    if looks > SLOW_LOOKS:
+    looks += 1
+    if goes_on and looks > SLOW_LOOKS:
         floor = floor_of(found)
-        began = monotonic()
-        look(floor)
-        if (monotonic() - began) * _GAIN > seconds:
-            looks = 0
-        elif looks >= SLOW_LOOKS + COMPARISONS:
-            keep_floor(tx, of, floor, seconds * _KEPT_FOR)
-            # When its time is over, one look shows whether it is still of use.
-            looks -= 1
-    tx.cache.keep(counter, looks, _REMEMBERED_SECONDS)
+        from_start += seconds
+        from_floor += _seconds_of(look, floor)
+        if looks >= SLOW_LOOKS + COMPARISONS:
+            goes_on = from_floor * _GAIN < from_start
+            if goes_on:
+                keep_floor(tx, of, floor, seconds * _KEPT_FOR)
+                # When its time is over, one more comparison shows whether it is still of use; the older count less.
+                looks, from_start, from_floor = looks - 1, from_start / 2, from_floor / 2
+    tx.cache.keep(counter, (looks, from_start, from_floor) if goes_on else _NO_SLOW_LOOKS, _REMEMBERED_SECONDS)
     return found
+
+
+def _seconds_of(look: Look, floor: Any) -> float:
+    began = monotonic()
+    look(floor)
+    return monotonic() - began
