@@ -39,6 +39,10 @@ class _Stale(Exception):
     """A task type has changed since its cached copy was read."""
 
 
+# What a new task has nothing to say of.
+_NO_VALUES = dict.fromkeys(tasks.c.keys())
+
+
 @dataclass(slots=True)
 class _Draft:
     """One task of the batch on its way into the table."""
@@ -126,7 +130,10 @@ def _create(tx: Transaction, drafts: list[_Draft], outcomes: list[Outcome | None
     for draft in fresh:
         outcomes[draft.index] = Created(by_hash[draft.row["dedupe_hash"]])
     for draft in [*(firsts[hashed] for hashed in existing), *later]:
-        outcomes[draft.index] = _meet(tx, draft, by_hash[draft.row["dedupe_hash"]])
+        outcome = outcomes[draft.index] = _meet(tx, draft, by_hash[draft.row["dedupe_hash"]])
+        if isinstance(outcome, Created):
+            # It may have been replaced, and the next one meets it as it is now.
+            by_hash[draft.row["dedupe_hash"]] = outcome.task
 
 
 def _hold_types(tx: Transaction, drafts: list[_Draft]) -> None:
@@ -203,7 +210,7 @@ def _insert(tx: Transaction, fresh: list[_Draft], prerequisites: Prerequisites) 
     unfinished = []
     for draft in fresh:
         hashed = draft.row["dedupe_hash"]
-        row = rows[hashed] = {"id": ids[hashed], "type": draft.task_type.name, **draft.row}
+        row = rows[hashed] = {**_NO_VALUES, "id": ids[hashed], "type": draft.task_type.name, **draft.row}
         for task_id in sorted(set(draft.new.depends_on)):
             is_met = prerequisites.statuses[task_id] in FINISHED
             on_failure = draft.new.on_dependency_failure

@@ -188,3 +188,19 @@ def test_a_workflow_of_one_task_whose_answer_was_lost_is_created_once(queue, dat
     assert lost
     assert queue.do(read_task, ids["a"])["extras"] == {"workflow_id": workflow["id"]}
     assert len(queue.do(list_tasks, limit=10)) == 1
+
+
+def test_equal_tasks_of_a_batch_replace_each_other_in_their_order(queue):
+    queue.register(on_duplicate="replace", dedupe="unfinished")
+    first = queue.create("work", {"n": "x"})
+    one, two, three = queue.do(create_tasks, [new("x", priority=1), new("x", delay_seconds=5), new("x", priority=3)])
+    assert [created.is_replaced for created in (one, two, three)] == [True, True, True]
+    stored = queue.do(read_task, first["id"])
+    assert (stored["status"], stored["priority"]) == (TaskStatus.PENDING, 3)
+
+
+def test_a_new_task_of_a_batch_is_replaced_by_the_next_equal_one(queue):
+    queue.register(on_duplicate="replace", dedupe="unfinished")
+    one, two = queue.do(create_tasks, [new("x"), new("x", priority=7)])
+    assert (one.is_duplicate, two.is_replaced, two.task["id"]) == (False, True, one.task["id"])
+    assert queue.do(read_task, one.task["id"])["priority"] == 7
