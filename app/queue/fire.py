@@ -6,7 +6,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.exc import DBAPIError
 
 from app.errors import (
     InvalidParameters,
@@ -100,7 +99,7 @@ def fire_due_schedules(tx: Transaction) -> int:
             log.info("schedule %s stays due: %s", schedule["id"], error)
             continue
         except Exception as error:
-            if isinstance(error, DBAPIError) and tx.dialect.is_transient(error):
+            if tx.may_succeed_later(error):
                 raise
             changed += _put_off(tx, schedule, error)
             continue

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from sqlalchemy import bindparam, select, update
-from sqlalchemy.exc import DBAPIError
 
 from app.errors import QueueError
 from app.lifecycle import UNFINISHED, TaskStatus
@@ -81,11 +80,9 @@ def run_operation(tx: Transaction, operation_id: int) -> int:
     try:
         with tx.atomic():
             return _do_slice(tx, operation_id)
-    except DBAPIError as error:
-        if tx.dialect.is_transient(error):
-            raise
-        _give_up(tx, operation_id, error)
     except Exception as error:
+        if tx.may_succeed_later(error):
+            raise
         _give_up(tx, operation_id, error)
     return 1
 

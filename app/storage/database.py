@@ -96,6 +96,10 @@ class Transaction:
         assert key is not None
         return int(key[0])
 
+    def may_succeed_later(self, error: Exception) -> bool:
+        """Tell whether the database was in trouble, and the work is not to blame."""
+        return isinstance(error, DBAPIError) and (self.dialect.is_transient(error) or _is_out_of_reach(error))
+
     def come_after(self, instant: datetime) -> None:
         """Let this work's instant be no earlier than one that others have written down meanwhile."""
         self.now = max(self.now, instant)

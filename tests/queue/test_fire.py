@@ -7,12 +7,14 @@ import pytest
 from sqlalchemy import event, select, update
 from sqlalchemy.exc import OperationalError
 
+from app.errors import DatabaseUnavailable
 from app.lifecycle import TaskStatus
 from app.queue.cancel import cancel_task
 from app.queue.fire import TASKS, fire_due_schedules
 from app.queue.schedules import change_schedule, delete_schedule, read_schedule, save_schedule
 from app.queue.tasks import list_tasks, read_task
 from app.storage.models import schedules, task_labels
+from tests.support.faults import full_disk
 
 MINUTE, HOUR = 60, 3600
 
@@ -261,6 +263,17 @@ def test_an_unforeseen_error_is_logged_and_stops_only_its_schedule(queue, save, 
     assert [task["extras"]["schedule_id"] for task in made(queue)] == [good["id"]]
     assert "secret" not in queue.do(read_schedule, bad["id"])["error_message"]
     assert "secret of the server" in caplog.text
+
+
+def test_a_full_disk_puts_no_schedule_off(queue, database, save, clock, database_kind):
+    if database_kind != "sqlite":
+        pytest.skip("the disk of a server is not ours to fill")
+    save(params={"large": "x" * 50_000})
+    clock.advance(seconds=MINUTE)
+    with full_disk(database), pytest.raises(DatabaseUnavailable):
+        fire(queue)
+    fire(queue)
+    assert instants(queue) == ["2026-01-01T12:01:00.000Z"]
 
 
 def test_a_schedule_ends_with_its_end(queue, save, clock):

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, insert, select, update
 from sqlalchemy.exc import OperationalError
 
-from app.errors import OperationEnded, OperationNotFound
+from app.errors import DatabaseUnavailable, OperationEnded, OperationNotFound
 from app.lifecycle import TaskStatus
 from app.queue.cancel import cancel_task
 from app.queue.create import create_task
@@ -35,6 +35,7 @@ from app.queue.tasks import read_task
 from app.queue.walk import SLICE
 from app.storage.models import attempts, dependencies, operations, tasks, workflow_tasks, workflows
 from tests.support.factories import Queue
+from tests.support.faults import full_disk
 from tests.support.rows import add_rows, label_rows
 from tests.support.statements import counted_statements
 
@@ -440,6 +441,20 @@ def test_an_operation_that_fails_says_so_and_stops_nobody(queue, database, kind,
     assert (failed["status"], failed["changed"]) == ("failed", 0)
     assert failed["error_message"] == "Something went wrong in the server; the operator finds it in the log."
     assert "nonsense" in caplog.text
+
+
+def test_a_full_disk_ends_no_operation(queue, database, database_kind, kind):
+    if database_kind != "sqlite":
+        pytest.skip("the disk of a server is not ours to fill")
+    number = 5 * SLICE
+    # A task that has ended needs more room.
+    add_rows(database, kind, PENDING, number)
+    operation_id = start(queue, CANCEL)
+    with full_disk(database), pytest.raises(DatabaseUnavailable):
+        while queue.do(run_operations):
+            pass
+    operation = finish(queue, operation_id)
+    assert (operation["status"], operation["changed"]) == ("completed", number)
 
 
 def test_a_slice_is_a_handful_of_statements_and_the_only_transaction(queue, database, kind):

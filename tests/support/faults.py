@@ -1,6 +1,7 @@
 """Faults between the server and its database, made on purpose."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import event
@@ -39,3 +40,17 @@ def interrupt(database: Database, parts: str | tuple[str, ...], work: Callable[[
 
     event.listen(database.engine, "before_cursor_execute", do)
     return met
+
+
+@contextmanager
+def full_disk(database: Database) -> Iterator[None]:
+    """Let an SQLite database find no room for another page; its only connection is the one that is told so."""
+    with database.engine.connect() as connection:
+        before = connection.exec_driver_sql("PRAGMA max_page_count").scalar_one()
+        # No page has room left.
+        connection.exec_driver_sql("VACUUM")
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}").all()
+    yield
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {before}").all()
