@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 RESYNC_SECONDS = 30.0
-# A slower answer puts the clock wrong by up to half of its time, so the question is put again.
+# A slower answer makes the clock late by up to its time, so the question is put again.
 _PROMPT_SECONDS = 0.2
 _MAX_QUESTIONS = 3
 
@@ -20,6 +20,9 @@ class Clock(Protocol):
 
 class DatabaseClock:
     """The database's clock, carried on by this process's monotonic clock and compared again every 30 s.
+
+    It is never ahead, and late by no more than an answer took: where it were ahead, leases would end before the
+    instants that their workers were told.
 
     The wall clock of the web host is never looked at: it may be hours off. Two threads may ask at the same time,
     which does no harm; a lock could be left locked by a fork.
@@ -39,17 +42,16 @@ class DatabaseClock:
 
 
 def _compare(ask: Callable[[], datetime]) -> tuple[datetime, float]:
-    """Return an instant of the database, and of this process's monotonic clock, that were the same."""
+    """Return an instant of the database, and one of this process's monotonic clock that was not before it."""
     best = None
     shortest = float("inf")
     for _ in range(_MAX_QUESTIONS):
         before = time.monotonic()
         told = ask()
-        took = time.monotonic() - before
-        if took < shortest:
-            # The answer was true somewhere between the question and its arrival.
-            shortest, best = took, (told, before + took / 2)
-        if took <= _PROMPT_SECONDS:
+        after = time.monotonic()
+        if after - before < shortest:
+            shortest, best = after - before, (told, after)
+        if shortest <= _PROMPT_SECONDS:
             break
     assert best is not None
     return best

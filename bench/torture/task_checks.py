@@ -4,7 +4,7 @@ from itertools import combinations
 
 from app.lifecycle import FINISHED, FailureReason, TaskStatus
 from bench.torture.findings import Findings
-from bench.torture.ledger import CLOCK_TOLERANCE, REFUSED, Ledger
+from bench.torture.ledger import CLOCK_AHEAD, CLOCK_LATE, REFUSED, Ledger
 from bench.torture.plan import TYPES
 from bench.torture.records import Record
 
@@ -44,7 +44,7 @@ def _check_claims(record: Record, ledger: Ledger, findings: Findings) -> None:
     withdrawn = ledger.withdrawn(record.id)
     held = [claim.surely_held(withdrawn) for claim in claims]
     for claim in claims:
-        is_true = claim.asked_at - CLOCK_TOLERANCE <= claim.claimed_at <= claim.told_at + CLOCK_TOLERANCE
+        is_true = claim.asked_at - CLOCK_LATE <= claim.claimed_at <= claim.told_at + CLOCK_AHEAD
         findings.check("the database's clock rules", is_true, f"task {record.id}: {claim}")
     # Answers may be late, so the order in which claims were told is not the one in which they were made.
     for (one, of_one), (another, of_another) in combinations(zip(claims, held, strict=True), 2):
