@@ -85,6 +85,8 @@ def fail_task(
                 add_attempt(tx, task, FAILED, error, error_details)
                 if task["has_followers"]:
                     tell_followers(tx, [{**task, **values}])
+                    # It may stand in the line of its key now.
+                    return read_task(tx, task_id)
                 return {**task, **values, "error_message": error, "claimed_by": None, "lease_token": None}
     raise TryAgain(retry_after_seconds=1)
 

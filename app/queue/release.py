@@ -89,5 +89,7 @@ def release_task(
                     leave_line(tx, [task_id])
                 elif task["has_followers"]:
                     enter(tx, [released])
+                    # It may stand in the line of its key now.
+                    return read_task(tx, task_id)
                 return released
     raise TryAgain(retry_after_seconds=1)

@@ -40,6 +40,11 @@ _HELD = (
     .order_by(tasks.c.id)
     .with_for_update()
 )
+_STATUSES = (
+    select(tasks.c.id, tasks.c.status)
+    .with_hint(tasks, BY_PRIMARY_KEY, "mysql")
+    .where(tasks.c.id.in_(bindparam("task_ids", expanding=True)))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,5 +201,17 @@ class _DecidedOneByOne:
                 follow_up(self._tx, ended)
         if self._failures:
             fail_batch(self._tx, self._failures)
+            self._look_again()
         if self._too_late:
             keep_late_reports(self._tx, self._too_late)
+
+    def _look_again(self) -> None:
+        """Tell the statuses of those tasks that were to be claimable at once and may stand in line now."""
+        entered = [
+            failure.task["id"]
+            for failure in self._failures
+            if failure.task["has_followers"] and failure.next_state["status"] == TaskStatus.PENDING
+        ]
+        if entered:
+            for row in self._tx.all(_STATUSES, {"task_ids": entered}):
+                self.verdicts[row["id"]] = TaskStatus(row["status"])

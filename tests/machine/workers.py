@@ -1,0 +1,221 @@
+"""What workers do: claim and report, also with the tokens of claims that they had long ago."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from tests.machine.model import Order, Refused
+from tests.machine.steps import A_TYPE, NEAR_PICKS, OUTCOMES, TYPES, WORKER, WORKERS, Steps, instant
+
+SORTS = st.sampled_from([None, None, None, "created_at", "priority", "id", "attempts", "deadline_at"])
+LEASES = st.sampled_from([None, None, 20, 90])
+# How the worker speaks: with its token, without one, with a token or under a name that is not its own.
+MANNERS = st.sampled_from(["properly"] * 6 + ["without token", "with another token", "with nonsense", "as another"])
+RESULTS = st.sampled_from([None, 1, {"n": 1}])
+REPORTS = st.tuples(
+    NEAR_PICKS, MANNERS, st.booleans(), RESULTS, st.sampled_from([True, True, False]), st.sampled_from([None, 0, 20])
+)
+
+
+class Workers(Steps):
+    """Rules of workers."""
+
+    @rule(
+        worker_id=WORKER,
+        types=st.lists(A_TYPE, min_size=1, max_size=3, unique=True),
+        sort_by=SORTS,
+        descending=st.booleans(),
+        lease_seconds=LEASES,
+        does=st.booleans(),
+    )
+    def claim(self, worker_id, types, sort_by, descending, lease_seconds, does):
+        body = {"worker_id": worker_id, "types": types, "lease_seconds": lease_seconds}
+        self._claim(body, tuple(types), sort_by, descending, does)
+
+    @rule(worker_id=WORKER, does=st.booleans())
+    def claim_of_all_types(self, worker_id, does):
+        self._claim({"worker_id": worker_id, "type_pattern": "%"}, TYPES, None, False, does)
+
+    @rule(worker_id=st.sampled_from([*WORKERS, "who was never seen"]), type_name=st.sampled_from(TYPES))
+    def claim_by_number(self, worker_id, type_name):
+        body = {"worker_id": worker_id, "task_type_id": self.model.types[type_name]["id"]}
+        self._claim(body, (type_name,), None, False, True)
+
+    def _order(self, body, types, sort_by, descending, does, max_tasks=1):
+        if sort_by is not None:
+            body.update(sort_by=sort_by, sort_order="desc" if descending else "asc")
+        self.server.housekeeper.is_time = does
+        return Order(
+            worker_id=body["worker_id"],
+            types=types,
+            lease_seconds=body.get("lease_seconds"),
+            sort_by=sort_by,
+            descending=descending,
+            max_tasks=max_tasks,
+            does_what_is_due=does,
+        )
+
+    def _claim(self, body, types, sort_by, descending, does):
+        order = self._order(body, types, sort_by, descending, does)
+        answer = self.send("POST", "/tasks/claim", body)
+
+        def verb():
+            taken = self.model.claim(order)
+            if not taken:
+                raise Refused(self.model.commands.get(order.worker_id, "no_available_tasks"))
+            return taken
+
+        taken = self.expect("claim", answer, verb)
+        if taken is not None:
+            self.note_claims([answer.data], taken)
+
+    @rule(
+        worker_id=WORKER,
+        types=st.lists(A_TYPE, min_size=1, max_size=3, unique=True),
+        sort_by=SORTS,
+        descending=st.booleans(),
+        max_tasks=st.integers(1, 5),
+        does=st.booleans(),
+    )
+    def claim_batch(self, worker_id, types, sort_by, descending, max_tasks, does):
+        body = {"worker_id": worker_id, "types": types, "max_tasks": max_tasks}
+        order = self._order(body, tuple(types), sort_by, descending, does, max_tasks)
+        answer = self.send("POST", "/tasks/batch/claim", body)
+        taken = self.expect("claim_batch", answer, lambda: self.model.claim(order))
+        if taken is not None:
+            OUTCOMES["claim_batch: tasks", str(len(taken))] += 1
+            self.note_claims(answer.data["tasks"], taken)
+
+    def _speaker(self, number, manner):
+        """Return a task that was claimed, who speaks for it, and with which token."""
+        hold = self.pick(number, self.holds)
+        if hold is None:
+            return 10**9, WORKERS[0], "nonsense"
+        task_id, worker_id, token = hold
+        if manner == "as another":
+            worker_id = next(name for name in WORKERS if name != worker_id)
+        tokens = {
+            "without token": None,
+            "with another token": self.pick(number + 1, self.holds)[2],
+            "with nonsense": "1-60-nonsense" if number % 2 else "nonsense",
+        }
+        return task_id, worker_id, tokens.get(manner, token)
+
+    def _report(self, verb_name, number, manner, path, body, verb):
+        task_id, worker_id, token = self._speaker(number, manner)
+        body = {"worker_id": worker_id, "lease_token": token, **body}
+        answer = self.send("POST", f"/tasks/{task_id}/{path}", body)
+        task = self.expect(verb_name, answer, lambda: verb(task_id, worker_id, token))
+        return answer, task
+
+    @rule(number=NEAR_PICKS, manner=MANNERS, lease_seconds=LEASES)
+    def send_heartbeat(self, number, manner, lease_seconds):
+        answer, task = self._report(
+            *("send_heartbeat", number, manner, "heartbeat", {"lease_seconds": lease_seconds}),
+            lambda *speaker: self.model.beat(*speaker, lease_seconds),
+        )
+        if answer.status == 200:
+            lease_expires_at = None if task is None else instant(task["due_at"])
+            assert (answer.data["cancelled"], answer.data["lease_expires_at"]) == (task is None, lease_expires_at)
+
+    @rule(number=NEAR_PICKS, manner=MANNERS, progress=st.integers(1, 99), result=RESULTS)
+    def report_progress(self, number, manner, progress, result):
+        partial = {} if result is None else {"result": result}
+        answer, task = self._report(
+            *("report_progress", number, manner, "progress", {"progress": progress, **partial}),
+            lambda *speaker: self.model.beat(*speaker, refuses_cancelled=True, progress=progress, **partial),
+        )
+        if task is not None:
+            self.check_task(answer.data, task)
+
+    @rule(number=NEAR_PICKS, manner=MANNERS, result=RESULTS)
+    def complete(self, number, manner, result):
+        answer, task = self._report(
+            *("complete", number, manner, "complete", {"success": True, "result": result}),
+            lambda *speaker: self.model.complete(*speaker, result),
+        )
+        if task is not None:
+            assert answer.data["will_retry"] is False
+            self.check_task(answer.data, task)
+
+    @rule(number=st.integers(0, 3), result=RESULTS)
+    def complete_the_latest(self, number, result):
+        self.complete(number, "properly", result)
+
+    @rule(number=st.integers(0, 3), result=RESULTS)
+    def complete_twice(self, number, result):
+        self.complete(number, "properly", result)
+        self.complete(number, "properly", result)
+
+    @rule(
+        number=NEAR_PICKS, manner=MANNERS, retryable=st.sampled_from([True, True, False]), after=st.sampled_from([None, 0, 20])
+    )
+    def fail(self, number, manner, retryable, after):
+        body = {"success": False, "error": "bad", "retryable": retryable, "retry_after_seconds": after}
+        answer, task = self._report(
+            *("fail", number, manner, "complete", body),
+            lambda *speaker: self.model.fail(*speaker, retryable=retryable, retry_after_seconds=after),
+        )
+        if task is not None:
+            assert answer.data["will_retry"] == (task["status"] in ("blocked", "scheduled", "pending"))
+            self.check_task(answer.data, task)
+
+    @rule(number=NEAR_PICKS, manner=MANNERS, delay_seconds=st.sampled_from([0, 0, 30]))
+    def release(self, number, manner, delay_seconds):
+        answer, task = self._report(
+            *("release", number, manner, "release", {"delay_seconds": delay_seconds}),
+            lambda *speaker: self.model.release(*speaker, delay_seconds),
+        )
+        if task is not None:
+            self.check_task(answer.data, task)
+
+    def _reports(self, drawn):
+        """Return the reports of one worker, the first of these, and its id."""
+        reports, speaker = [], None
+        for number, manner, success, result, retryable, after in drawn:
+            task_id, worker_id, token = self._speaker(number, manner)
+            speaker = speaker or worker_id
+            report = {"id": task_id, "lease_token": token, "success": success}
+            how = {"result": result} if success else {"retryable": retryable, "retry_after_seconds": after}
+            reports.append({**report, "result": None, "retryable": True, "retry_after_seconds": None, **how})
+        return speaker or WORKERS[0], reports
+
+    def _check_verdicts(self, rule_name, shown, verdicts):
+        for each, verdict in zip(shown, verdicts, strict=True):
+            if isinstance(verdict, Refused):
+                assert (each["success"], each.get("code")) == (False, verdict.code), each
+                OUTCOMES[rule_name, verdict.code] += 1
+            else:
+                assert (each["success"], each.get("status")) == (True, verdict), each
+                OUTCOMES[rule_name, verdict] += 1
+
+    @rule(drawn=st.lists(REPORTS, min_size=1, max_size=4))
+    def complete_batch(self, drawn):
+        worker_id, reports = self._reports(drawn)
+        answer = self.send("POST", "/tasks/batch/complete", {"worker_id": worker_id, "results": reports})
+        verdicts = self.expect("complete_batch", answer, lambda: self.model.report_batch(worker_id, reports))
+        self._check_verdicts("complete_batch: a report", answer.data["results"], verdicts)
+
+    @rule(
+        drawn=st.lists(REPORTS, max_size=3),
+        types=st.none() | st.lists(A_TYPE, min_size=1, max_size=3, unique=True),
+        max_tasks=st.integers(1, 4),
+        does=st.booleans(),
+    )
+    def exchange(self, drawn, types, max_tasks, does):
+        worker_id, reports = self._reports(drawn)
+        claim = None if types is None else {"types": types, "max_tasks": max_tasks}
+        order = self._order({"worker_id": worker_id}, tuple(types or ()), None, False, does, max_tasks)
+        body = {"worker_id": worker_id, "results": reports, "claim": claim}
+        answer = self.send("POST", "/tasks/batch/exchange", body)
+
+        def verb():
+            for name in order.types:
+                self.model.find_type(name)
+            verdicts = self.model.report_batch(worker_id, reports)
+            return verdicts, ([] if claim is None else self.model.claim(order))
+
+        outcome = self.expect("exchange", answer, verb)
+        if outcome is not None:
+            self._check_verdicts("exchange: a report", answer.data["results"], outcome[0])
+            OUTCOMES["exchange: tasks", str(len(outcome[1]))] += 1
+            self.note_claims(answer.data["tasks"], outcome[1])
