@@ -22,6 +22,7 @@ class Machine(Producers, Workers, Admins, RuleBasedStateMachine):
     def register_types(self, alpha, beta, gamma):
         for name, given in zip(TYPES, (alpha, beta, gamma), strict=True):
             self.register(name, {"lease_seconds": 60, "key_max_concurrency": 1, **given})
+            self.create_one_more(name, 1, 0, None)
 
     @invariant()
     def holds(self):

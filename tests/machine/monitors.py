@@ -35,8 +35,9 @@ class Monitors:
             self._look_at(task, latest_claims)
         for task_id, (status, _, _, created_at, of_type) in self._seen.items():
             if task_id not in model.tasks:
-                # What is not kept at all may end and go in one round.
-                is_kept = model.types[of_type]["retention_seconds"] > 0
+                # What is not kept at all may end and go in one round, and what dies in the instant of a purge, too.
+                is_purged = any(purge["begun_at"] == model.now for purge in self._purges())
+                is_kept = model.types[of_type]["retention_seconds"] > 0 and not is_purged
                 assert status in FINISHED or not is_kept, f"task {task_id} has vanished: {status}"
                 assert created_at <= model.now - YOUNG, f"task {task_id} has vanished before it was counted"
         self._seen = {
@@ -44,6 +45,9 @@ class Monitors:
             for task in model.tasks.values()
         }
         self._look_at_limits()
+
+    def _purges(self):
+        return [each for each in self._model.operations.values() if each["kind"] == "purge_dead_letters"]
 
     def _look_at(self, task, latest_claims):
         before = self._seen.get(task["id"])

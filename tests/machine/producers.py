@@ -50,6 +50,12 @@ class Producers(Steps):
         self._create(body, body, {})
 
     @precondition(has_room)
+    @rule(type_name=TYPE, priorities=st.lists(PRIORITIES, min_size=2, max_size=5), key=KEYS)
+    def create_several(self, type_name, priorities, key):
+        for place, priority in enumerate(priorities):
+            self.create_one_more(type_name, 100 + place, priority, key)
+
+    @precondition(has_room)
     @rule(asked=NEW_TASKS, idempotency_key=st.sampled_from(["k1", "k2"]), is_again=st.booleans())
     def create_with_idempotency_key(self, asked, idempotency_key, is_again):
         first = self.model.answers.get(idempotency_key)
@@ -168,11 +174,10 @@ class Producers(Steps):
         if made is not None:
             self.workflow_ids.append(data["id"])
 
+    @precondition(lambda self: self.workflow_ids)
     @rule(number=NEAR_PICKS)
     def look_at_workflow(self, number):
         workflow_id = self.pick(number, self.workflow_ids)
-        if workflow_id is None:
-            return
         of_workflow = [task for task in self.model.tasks.values() if task["workflow_id"] == workflow_id]
         answer = self.send("GET", f"/workflows/{workflow_id}")
 

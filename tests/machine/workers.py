@@ -1,7 +1,7 @@
 """What workers do: claim and report, also with the tokens of claims that they had long ago."""
 
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import precondition, rule
 
 from tests.machine.model import Order, Refused
 from tests.machine.steps import A_TYPE, NEAR_PICKS, OUTCOMES, TYPES, WORKER, WORKERS, Steps, instant
@@ -34,6 +34,20 @@ class Workers(Steps):
     @rule(worker_id=WORKER, does=st.booleans())
     def claim_of_all_types(self, worker_id, does):
         self._claim({"worker_id": worker_id, "type_pattern": "%"}, TYPES, None, False, does)
+
+    @rule(worker_id=WORKER)
+    def claim_and_complete(self, worker_id):
+        number = len(self.holds)
+        self._claim({"worker_id": worker_id, "type_pattern": "%"}, TYPES, None, False, True)
+        if len(self.holds) > number:
+            self.complete(0, "properly", 1)
+
+    @rule(worker_id=WORKER)
+    def claim_and_fail(self, worker_id):
+        number = len(self.holds)
+        self._claim({"worker_id": worker_id, "type_pattern": "%"}, TYPES, None, False, True)
+        if len(self.holds) > number:
+            self.fail(0, "properly", True, None)
 
     @rule(worker_id=st.sampled_from([*WORKERS, "who was never seen"]), type_name=st.sampled_from(TYPES))
     def claim_by_number(self, worker_id, type_name):
@@ -107,6 +121,7 @@ class Workers(Steps):
         task = self.expect(verb_name, answer, lambda: verb(task_id, worker_id, token))
         return answer, task
 
+    @precondition(Steps.has_holds)
     @rule(number=NEAR_PICKS, manner=MANNERS, lease_seconds=LEASES)
     def send_heartbeat(self, number, manner, lease_seconds):
         answer, task = self._report(
@@ -117,6 +132,7 @@ class Workers(Steps):
             lease_expires_at = None if task is None else instant(task["due_at"])
             assert (answer.data["cancelled"], answer.data["lease_expires_at"]) == (task is None, lease_expires_at)
 
+    @precondition(Steps.has_holds)
     @rule(number=NEAR_PICKS, manner=MANNERS, progress=st.integers(1, 99), result=RESULTS)
     def report_progress(self, number, manner, progress, result):
         partial = {} if result is None else {"result": result}
@@ -127,6 +143,7 @@ class Workers(Steps):
         if task is not None:
             self.check_task(answer.data, task)
 
+    @precondition(Steps.has_holds)
     @rule(number=NEAR_PICKS, manner=MANNERS, result=RESULTS)
     def complete(self, number, manner, result):
         answer, task = self._report(
@@ -137,15 +154,18 @@ class Workers(Steps):
             assert answer.data["will_retry"] is False
             self.check_task(answer.data, task)
 
+    @precondition(Steps.has_holds)
     @rule(number=st.integers(0, 3), result=RESULTS)
     def complete_the_latest(self, number, result):
         self.complete(number, "properly", result)
 
+    @precondition(Steps.has_holds)
     @rule(number=st.integers(0, 3), result=RESULTS)
     def complete_twice(self, number, result):
         self.complete(number, "properly", result)
         self.complete(number, "properly", result)
 
+    @precondition(Steps.has_holds)
     @rule(
         number=NEAR_PICKS, manner=MANNERS, retryable=st.sampled_from([True, True, False]), after=st.sampled_from([None, 0, 20])
     )
@@ -159,6 +179,7 @@ class Workers(Steps):
             assert answer.data["will_retry"] == (task["status"] in ("blocked", "scheduled", "pending"))
             self.check_task(answer.data, task)
 
+    @precondition(Steps.has_holds)
     @rule(number=NEAR_PICKS, manner=MANNERS, delay_seconds=st.sampled_from([0, 0, 30]))
     def release(self, number, manner, delay_seconds):
         answer, task = self._report(
@@ -188,6 +209,7 @@ class Workers(Steps):
                 assert (each["success"], each.get("status")) == (True, verdict), each
                 OUTCOMES[rule_name, verdict] += 1
 
+    @precondition(Steps.has_holds)
     @rule(drawn=st.lists(REPORTS, min_size=1, max_size=4))
     def complete_batch(self, drawn):
         worker_id, reports = self._reports(drawn)

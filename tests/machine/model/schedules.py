@@ -22,11 +22,10 @@ class Schedules:
     def save_schedule(self, name, given, schedule_id):
         """Create the schedule, or change the one of that name; tell whether it is new."""
         found = next((each for each in self.schedules.values() if each["name"] == name), None)
-        self.find_type(given["type"])
         if found is not None:
             self._change(found, given)
             return False
-        if not self.types[given["type"]]["is_active"]:
+        if not self.find_type(given["type"])["is_active"]:
             raise Refused("task_type_inactive")
         schedule = {
             **DEFAULTS,
@@ -55,6 +54,7 @@ class Schedules:
         del self.schedules[schedule_id]
 
     def _change(self, schedule, given):
+        self.find_type(given.get("type", schedule["type"]))
         # A cron expression replaces an interval, and the other way round.
         given = {**(dict.fromkeys(RULE) if RULE & given.keys() else {}), **given}
         changes = {name for name, value in given.items() if schedule[name] != value}
