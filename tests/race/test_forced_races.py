@@ -5,9 +5,8 @@ first one holds. Then the first one goes on, or its process dies, or its connect
 """
 
 import pytest
-from sqlalchemy import exists, literal_column, select, union_all
 
-from app.storage.models import metadata
+from app.storage.database import Transaction
 from tests.race.pairs_of_batches_and_lines import BATCHES_AND_LINES
 from tests.race.pairs_of_claims import CLAIMS
 from tests.race.pairs_of_creates import CREATES
@@ -20,14 +19,8 @@ from tests.race.scene import APART_SECONDS, Pair, Scene
 from tests.support.clock import START, ClockAhead
 from tests.support.factories import Queue
 from tests.support.pauses import Act, Ending, endings_to_play
-from tests.support.soundness import check_now, describe_state, let_all_end
+from tests.support.soundness import check_now, describe_state, filled_tables, let_all_end
 
-_FILLED = union_all(
-    *(
-        select(literal_column(f"'{table.name}'")).where(exists(select(literal_column("1")).select_from(table)))
-        for table in metadata.sorted_tables
-    )
-)
 PAIRS: tuple[Pair, ...] = (*CLAIMS, *ENDS, *BATCHES_AND_LINES, *CREATES, *TYPES, *FOLLOWERS, *OPERATORS, *DUTIES)
 
 
@@ -72,25 +65,26 @@ class _Theatre:
         try:
             self.looker.cache.clear()
             self.pair.check(scene)
-            check_now(scene.queue, scene.limits)
-            self._let_all_end(scene)
+            self._check_queue(scene)
         except AssertionError as error:
             raise AssertionError(f"{told}\n{error}") from error
         return first
 
-    def _let_all_end(self, scene: Scene) -> None:
+    def _check_queue(self, scene: Scene) -> None:
         state = describe_state(scene.queue)
         if state not in self._good:
+            check_now(scene.queue, scene.limits)
             let_all_end(scene.queue, self.clock, scene.limits, waits_for_dead=scene.waits_for_dead)
             self._good.add(state)
 
     def _empty(self) -> None:
         self.clock.instant = START
-        with self.looker.engine.connect() as connection:
-            filled = {name for (name,) in connection.execute(_FILLED)}
-            for table in reversed(metadata.sorted_tables):
-                if table.name in filled:
-                    connection.execute(table.delete())
+
+        def empty(tx: Transaction) -> None:
+            for table in reversed(filled_tables(tx)):
+                tx.execute(table.delete())
+
+        self.looker.write(empty, atomic=False)
 
 
 @pytest.mark.parametrize(("pair", "is_a_held"), [*_roles()])

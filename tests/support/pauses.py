@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from enum import Enum
+from itertools import cycle
 from typing import Any
 
 import pymysql
@@ -16,6 +17,9 @@ from app.storage.database import Database
 #: and never a failure.
 PATIENCE_SECONDS = {"sqlite": 0.005, "mysql": 0.025}
 _TOO_LONG_SECONDS = 30.0
+_BEGINS = ("BEGIN", "START TRANSACTION")
+_HOLDS_NOTHING = (*_BEGINS, "SAVEPOINT", "RELEASE SAVEPOINT")
+_LOCKS = ("FOR UPDATE", "FOR UPDATE SKIP LOCKED", "LOCK IN SHARE MODE")
 
 
 class Ending(Enum):
@@ -131,25 +135,29 @@ def endings_to_play(statements: list[str], kind: str) -> Iterator[tuple[int, End
     """Yield after which of these statements to hold work, and to what ending, where that may make a difference.
 
     Nothing is held yet when a transaction has only begun. On SQLite nobody sees its inside, and who would write waits
-    for all of it, so there one place inside stands for all; and nothing lies between it and the process to be cut. Who
-    dies before anything is written or locked might as well not have come; to be cut off there is tried once. Inside a
-    transaction the database undoes all of it either way, so the two take turns.
+    for all of it, so there one place inside stands for all; and nothing lies between it and the process to be cut.
+
+    To undo what has not written or locked anything makes no difference either, but that the product runs its work
+    again: that is tried once. Inside a transaction the database undoes all of it whether the process has died or the
+    connection is gone, so there the two take turns.
     """
-    is_inside = has_done_something = False
+    is_inside = False
+    turns = cycle([Ending.DIES, Ending.IS_CUT_OFF])
     for number, statement in enumerate(statements, start=1):
-        begins = statement.startswith(("BEGIN", "START TRANSACTION"))
+        begins = statement.startswith(_BEGINS)
         was_inside, is_inside = is_inside, begins or (is_inside and statement not in ("COMMIT", "ROLLBACK"))
-        if begins if kind == "mariadb" else was_inside and is_inside:
+        if (was_inside and is_inside) if kind == "sqlite" else statement.startswith(_HOLDS_NOTHING):
             continue
-        has_done_something = has_done_something or is_inside or not statement.startswith("SELECT")
         yield number, Ending.GOES_ON
+        only_looks = statement.startswith("SELECT") and not statement.endswith(_LOCKS)
         if kind == "sqlite":
-            undone = [Ending.DIES]
+            if not only_looks:
+                yield number, Ending.DIES
+        elif only_looks:
+            if number == 1:
+                yield number, Ending.IS_CUT_OFF
         elif is_inside:
-            undone = [(Ending.DIES, Ending.IS_CUT_OFF)[number % 2]]
+            yield number, next(turns)
         else:
-            undone = [Ending.DIES, Ending.IS_CUT_OFF]
-        if has_done_something:
-            yield from ((number, ending) for ending in undone)
-        elif number == 1 and kind == "mariadb":
+            yield number, Ending.DIES
             yield number, Ending.IS_CUT_OFF

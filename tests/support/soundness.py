@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Table, exists, literal_column, select, union_all
 
 from app.lifecycle import FINISHED, WAITING, TaskStatus
 from app.queue.complete import complete_task
@@ -22,6 +22,7 @@ from app.storage.models import (
     counters,
     dependencies,
     line_places,
+    metadata,
     operations,
     schedules,
     task_types,
@@ -36,8 +37,15 @@ _MONTH_SECONDS = 31 * 24 * 3600
 _ENDS = select(attempts.c.task_id, attempts.c.lease_token)
 #: All from which the future of a queue follows.
 _STATE = (tasks, attempts, dependencies, line_places, concurrency_keys, schedules, operations, counters, task_types)
-#: What differs from run to run and says nothing: what is random, and what names other rows in a text.
-_MEANINGLESS = {"lease_token", "dedupe_hash", "extras", "position", "filter", "up_to_task_id", "value"}
+#: What differs from run to run: what is random, and what names other rows in a text.
+_RANDOM = {"lease_token", "dedupe_hash"}
+_NAMES_OTHERS = {"extras", "position", "filter", "up_to_task_id", "value"}
+_FILLED = union_all(
+    *(
+        select(literal_column(f"'{table.name}'")).where(exists(select(literal_column("1")).select_from(table)))
+        for table in metadata.sorted_tables
+    )
+)
 
 
 def check_now(queue: Queue, limits: dict[str, int] | None = None) -> None:
@@ -107,11 +115,18 @@ def _check_limits(tx: Transaction, rows: dict[int, Row], places: dict[int, Row],
         assert policies.key_order != "round_robin" or pending <= 1, f"{pending} of one key have their turn"
 
 
+def filled_tables(tx: Transaction) -> list[Table]:
+    """Return the tables in which there are rows, each after those to which it refers."""
+    filled = set(tx.execute(_FILLED).scalars())
+    return [table for table in metadata.sorted_tables if table.name in filled]
+
+
 def describe_state(queue: Queue) -> str:
     """Return a text that is the same for two queues that are alike: each id stands in it as its place in its column."""
 
     def describe(tx: Transaction) -> str:
-        return "\n".join(f"{table.name}: {_describe(tx.all(select(table)))}" for table in _STATE)
+        tables = [table for table in filled_tables(tx) if table in _STATE]
+        return "\n".join(f"{table.name}: {_describe(tx.all(select(table)))}" for table in tables)
 
     return queue.do(describe)
 
@@ -119,8 +134,10 @@ def describe_state(queue: Queue) -> str:
 def _describe(rows: list[Row]) -> list[list[Any]]:
     columns = []
     for name in rows[0] if rows else ():
-        if name not in _MEANINGLESS:
+        if name not in _NAMES_OTHERS:
             values = [row[name] for row in rows]
+            if name in _RANDOM:
+                values = [value is not None for value in values]
             if name == "id" or name.endswith("_id"):
                 places = sorted({value for value in values if value is not None})
                 values = [None if value is None else places.index(value) for value in values]
