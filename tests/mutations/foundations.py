@@ -89,7 +89,7 @@ FOUNDATIONS = (
         "app/storage/dialects/sqlite.py",
         'begin = "BEGIN IMMEDIATE"',
         'begin = "BEGIN"',
-        ("tests/race/test_many_workers.py", "tests/storage/test_database.py"),
+        _STORAGE,
     ),
     Mutation(
         "The web host's clock decides",

@@ -82,10 +82,10 @@ UPKEEP = (
         _DEAD,
     ),
     Mutation(
-        "An operation does its slice twice",
+        "An operation counts its slice twice",
         "app/queue/operate.py",
-        '        position=bindparam("next_position", type_=operations.c.position.type),\n',
-        "",
+        'changed=operations.c.changed + bindparam("more_changed")',
+        'changed=operations.c.changed + 2 * bindparam("more_changed")',
         _OPERATIONS,
     ),
     Mutation(
@@ -155,7 +155,7 @@ UPKEEP = (
         "An instant of a schedule may have two tasks",
         "app/queue/fire.py",
         "{schedule['id']} {instant.isoformat()}\".encode()",
-        "{schedule['id']} {instant.isoformat()} {schedule['updated_at']} {schedule['next_at']}\".encode()",
+        "{schedule['id']} {instant.isoformat()} {schedule['created_count']}\".encode()",
         _FIRE,
     ),
     Mutation(

@@ -100,6 +100,14 @@ def test_a_claim_obeys_the_callers_own_order_with_ties_by_id_in_its_direction(
     assert queue.claim(kind, sort_by=sort_by, descending=descending) is None
 
 
+@pytest.mark.parametrize("sort_by", ["id", "created_at", "priority", "attempts"])
+def test_in_an_order_that_is_not_about_deadlines_they_do_not_count(queue, clock, sort_by):
+    kind = queue.register()
+    first = queue.create()
+    queue.create(deadline_at=clock.instant + timedelta(seconds=10))
+    assert queue.must_claim(kind, sort_by=sort_by)["id"] == first["id"]
+
+
 def test_a_claim_in_its_own_order_reaches_several_types(queue):
     a, b = queue.register("a"), queue.register("b")
     queue.create("a", priority=3)

@@ -106,6 +106,11 @@ def test_overdue_tasks_are_given_up_on_the_way_to_the_good_ones(queue, clock, te
     assert (dead["status"], dead["failure_reason"]) == (TaskStatus.FAILED, FailureReason.DEADLINE_PASSED)
 
 
+@pytest.mark.parametrize("max_tasks", [1, 2])
+def test_of_nothing_a_batch_is_nothing(queue, max_tasks):
+    assert queue.claim_batch(queue.register(), max_tasks=max_tasks) == []
+
+
 def test_nothing_but_overdue_tasks_is_nothing(queue, clock):
     kind = queue.register(expires_after_seconds=10)
     for _ in range(5):

@@ -1,5 +1,7 @@
 """The guards of what is done with waiting tasks: claimed, admitted, released, replaced, requeued, removed."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy.exc import OperationalError
 
@@ -54,6 +56,17 @@ def test_what_was_cancelled_since_it_was_looked_at_is_not_claimed(queue, other):
     assert queue.claim(kind) is None
     assert met
     assert _status(queue, task) == TaskStatus.CANCELLED
+
+
+def test_a_claim_that_comes_second_passes_by_what_is_overdue(queue, other, clock):
+    kind = queue.register(max_concurrency=5)
+    queue.create(priority=2)
+    queue.create(priority=1, deadline_at=clock.instant + timedelta(seconds=10))
+    last = queue.create()
+    clock.advance(seconds=10)
+    met = interrupt(queue.database, BEGIN, lambda: other.must_claim(kind))
+    assert queue.must_claim(kind)["id"] == last["id"]
+    assert met
 
 
 def test_what_was_cancelled_since_it_was_looked_at_is_in_no_batch(queue, other):

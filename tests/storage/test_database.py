@@ -276,11 +276,14 @@ def test_a_create_whose_answer_was_lost_is_done_once(queue, dedupe):
     assert [row["id"] for row in queue.do(list_tasks, limit=10)] == [task["id"]]
 
 
-def test_a_claim_whose_answer_was_lost_is_done_once(queue, database_kind):
+@pytest.mark.parametrize("is_followed", [False, True])
+def test_a_claim_whose_answer_was_lost_is_done_once(queue, database_kind, is_followed):
     if database_kind == "sqlite":
         pytest.skip("SQLite is a library: an answer cannot be lost")
     kind = queue.register()
     first, second = queue.create(), queue.create()
+    if is_followed:
+        queue.create(depends_on=[first["id"]])
     lost = _lose_the_answer(queue.database, "UPDATE tasks")
     task = queue.must_claim(kind)
     assert lost
@@ -331,6 +334,43 @@ def test_a_wrong_wall_clock_changes_nothing(open_database, monkeypatch, database
     assert right.do(do_what_is_due) == 0
     assert wrong.do(do_what_is_due) == 0
     assert abs((first["due_at"] - right.must_claim(kind)["due_at"]).total_seconds()) < 5
+
+
+def test_the_clock_is_that_of_the_database(open_database, database_kind):
+    if database_kind == "sqlite":
+        pytest.skip("SQLite's clock is its host's")
+    database = open_database(clock=None)
+    ahead = int(time.time()) + 5 * 3600
+
+    @event.listens_for(database.engine, "connect")
+    def put_forward(connection, _record):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET timestamp = {ahead}")
+
+    assert abs(database.read(lambda tx: tx.now).timestamp() - ahead) < 5
+
+
+def test_on_sqlite_nobody_writes_between_what_a_transaction_reads_and_what_it_writes(
+    database, open_database, database_kind
+):
+    if database_kind == "mariadb":
+        pytest.skip("MariaDB locks rows, and the rules say which")
+    other = open_database()
+    writer = threading.Thread(target=lambda: other.write(lambda tx: _count(tx, "other")))
+    runs = []
+
+    def work(tx):
+        runs.append(tx.all(select(counters.c.name)))
+        if len(runs) == 1:
+            writer.start()
+            # It waits for us, or, were it not made to, would be done in a moment.
+            writer.join(timeout=0.5)
+        _count(tx, "own")
+
+    database.write(work)
+    writer.join()
+    assert runs == [[]]
+    assert sorted(_counters(database)) == ["other", "own"]
 
 
 def test_a_child_of_a_fork_does_not_speak_on_its_parents_connection(open_database, database_kind):
