@@ -102,7 +102,11 @@ class Admins(Steps):
         answer = self.send("PATCH", f"/task-types/{name.replace(' ', '%20')}", given)
         self.expect("change_type", answer, lambda: self.model.change_type(name, given))
 
-    @rule(given=st.fixed_dictionaries({}, optional={name: st.sampled_from([False, False, True]) for name in ("is_paused", "is_draining")}))
+    @rule(
+        given=st.fixed_dictionaries(
+            {}, optional={name: st.sampled_from([False, False, True]) for name in ("is_paused", "is_draining")}
+        )
+    )
     def change_queue(self, given):
         answer = self.send("PATCH", "/queue", given)
         for name, value in given.items():
@@ -174,7 +178,11 @@ class Admins(Steps):
         is_removed = self.expect("purge", answer, lambda: self.model.purge(task_id))
         assert is_removed is None or answer.data["is_removed"] == is_removed
 
-    @rule(which=DEAD_LETTERS, extra_attempts=st.sampled_from([None, None, 1]), at_once=st.sampled_from([True, True, False]))
+    @rule(
+        which=DEAD_LETTERS,
+        extra_attempts=st.sampled_from([None, None, 1]),
+        at_once=st.sampled_from([True, True, False]),
+    )
     def requeue_many(self, which, extra_attempts, at_once):
         more = {} if extra_attempts is None else {"extra_attempts": extra_attempts}
         terms = ("requeue_dead_letters", "/dead-letters/requeue")
@@ -253,7 +261,9 @@ class Admins(Steps):
         body, given = self._schedule({"rule": ("interval_seconds", 120), **given})
         answer = self.send("POST", "/schedules", {"name": name, "params": {}, **body})
         schedule_id = answer.data["id"] if answer.status < 400 else None
-        is_new = self.expect("save_schedule", answer, lambda: self.model.save_schedule(name, given, schedule_id), (200, 201))
+        is_new = self.expect(
+            "save_schedule", answer, lambda: self.model.save_schedule(name, given, schedule_id), (200, 201)
+        )
         if is_new is not None:
             assert answer.data["created"] == is_new
             self._check_schedule(answer, schedule_id)
@@ -295,7 +305,9 @@ class Admins(Steps):
         assert not wrong, wrong
         depth = self.send("GET", f"{path}/stats").data["depth"]
         statuses = [task["status"] for task in self.model.tasks.values() if task["type"] == name]
-        assert {word: each["count"] for word, each in depth.items()} == {word: statuses.count(word) for word in UNFINISHED}
+        assert {word: each["count"] for word, each in depth.items()} == {
+            word: statuses.count(word) for word in UNFINISHED
+        }
 
     @rule(seconds=st.sampled_from([1, 5, 10, 10, 20, 30, 30, 45, 60, 61, 100]))
     def pass_time(self, seconds):

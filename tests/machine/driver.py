@@ -26,4 +26,3 @@ def run_machine(server, *, seed: int, examples: int, steps: int = 100, shrinks: 
             suppress_health_check=list(HealthCheck),
         ),
     )
-

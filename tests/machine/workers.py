@@ -167,7 +167,10 @@ class Workers(Steps):
 
     @precondition(Steps.has_holds)
     @rule(
-        number=NEAR_PICKS, manner=MANNERS, retryable=st.sampled_from([True, True, False]), after=st.sampled_from([None, 0, 20])
+        number=NEAR_PICKS,
+        manner=MANNERS,
+        retryable=st.sampled_from([True, True, False]),
+        after=st.sampled_from([None, 0, 20]),
     )
     def fail(self, number, manner, retryable, after):
         body = {"success": False, "error": "bad", "retryable": retryable, "retry_after_seconds": after}

@@ -9,6 +9,7 @@ _OPEN = ("tests/race/test_open_claims.py",)
 _REGRESSIONS = ("tests/queue/test_regressions.py",)
 _STORAGE = ("tests/storage/test_database.py",)
 _SIGNALS = ("tests/queue/test_signals.py",)
+_OLD_SNAPSHOT = ("tests/queue/test_old_snapshot.py",)
 
 CLAIMS = (
     Mutation(
@@ -154,5 +155,26 @@ CLAIMS = (
         "locking = which.with_for_update()",
         _OPEN,
         on="mariadb",
+    ),
+    Mutation(
+        "A claim takes a task as it was seen, though it has been replaced since",
+        "app/queue/take.py",
+        '        tasks.c.updated_at == bindparam("seen_update", type_=Instant),\n',
+        "",
+        ("tests/queue/test_duplicates.py",),
+    ),
+    Mutation(
+        "A claim with a floor misses what has come to stand below it",
+        "app/queue/claim.py",
+        "return _claim_first(tx, task_type, order, None) if claimed is None else claimed",
+        "return _claim_first(tx, task_type, order, None) if floor is None else claimed",
+        _OLD_SNAPSHOT,
+    ),
+    Mutation(
+        "A batch with a floor takes less than there is",
+        "app/queue/claim_batch.py",
+        "if floor is not None and len(found := look(floor)) == number:",
+        "if floor is not None and (found := look(floor)):",
+        _OLD_SNAPSHOT,
     ),
 )

@@ -136,4 +136,12 @@ CREATION = (
         'idempotency_keys.c.created_at >= bindparam("before", type_=Instant)',
         _NOUNS,
     ),
+    Mutation(
+        "A replacement that is run again says that nothing was replaced",
+        "app/queue/duplicates.py",
+        "        return Created(existing, True, True)\n",
+        "        return Created(existing, True)\n",
+        _DUPLICATES,
+        on="mariadb",
+    ),
 )

@@ -177,4 +177,18 @@ FOUNDATIONS = (
         "return Signals(False, _DRAINING in switches, commands)",
         _SIGNALS,
     ),
+    Mutation(
+        "The clock runs ahead of the database's where the answer was slow",
+        "app/storage/clock.py",
+        "shortest, best = after - before, (told, after)",
+        "shortest, best = after - before, (told, before)",
+        ("tests/unit/test_database_clock.py",),
+    ),
+    Mutation(
+        "A full disk ends an operation",
+        "app/queue/operate.py",
+        "        if tx.may_succeed_later(error):\n            raise\n",
+        "",
+        ("tests/queue/test_operations.py",),
+    ),
 )

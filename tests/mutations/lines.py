@@ -91,8 +91,8 @@ LINES = (
     Mutation(
         "A claim of a key is not counted against its rate",
         "app/queue/line.py",
-        '*[_microseconds(tx.now)] * numbers[key["id"]]]',
-        "]",
+        '"recent": [*recent, *[at] * numbers[key["id"]]]',
+        '"recent": recent',
         _LINES,
     ),
     Mutation(
@@ -137,5 +137,19 @@ LINES = (
         '        tasks.c.status == bindparam("seen_status"),\n',
         "",
         ("tests/queue/test_change.py",),
+    ),
+    Mutation(
+        "A claim that slept on its way counts as if it had been made before",
+        "app/queue/limits.py",
+        "            tx.come_after(EPOCH + timedelta(microseconds=max(recent)))\n",
+        "            pass\n",
+        _CLAIM,
+    ),
+    Mutation(
+        "A claim of a key that slept on its way counts as if it had been made before",
+        "app/queue/line.py",
+        "at = max([_microseconds(tx.now), *recent])",
+        "at = _microseconds(tx.now)",
+        _LINES,
     ),
 )

@@ -19,9 +19,7 @@ from tests.machine.model.types import Types
 __all__ = ["Model", "Order", "Refused"]
 
 
-class Model(
-    Types, Tasks, Creation, Followers, Lines, Claims, Reports, Batches, Housekeeping, Operations, Schedules
-):
+class Model(Types, Tasks, Creation, Followers, Lines, Claims, Reports, Batches, Housekeeping, Operations, Schedules):
     """All that there is in the queue."""
 
     def __init__(self, task_ids):
