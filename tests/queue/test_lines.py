@@ -12,6 +12,7 @@ from app.queue.due import do_what_is_due
 from app.queue.fail import fail_task
 from app.queue.line import admit_due, recheck_lines
 from app.queue.release import release_task
+from app.queue.report_batch import Report
 from app.queue.take import ClaimOrder
 from app.queue.tasks import read_task
 from app.storage.models import concurrency_keys, line_places
@@ -113,6 +114,25 @@ def test_an_expired_task_in_line_may_still_be_completed_by_its_worker(queue, clo
     complete(queue, claimed)
     assert statuses(queue, [low]) == ["completed"]
     assert queue.claim(kind) is not None
+
+
+@pytest.mark.parametrize("way", ["release", "fail", "fail in a batch"])
+def test_who_gives_a_task_up_hears_that_it_stands_in_line_again(queue, way):
+    kind = queue.register(key_max_concurrency=1, retry_delay_seconds=0)
+    queue.create(concurrency_key="a")
+    task = queue.must_claim(kind)
+    queue.create(concurrency_key="a", priority=9)
+    holder = {"worker_id": "w1", "lease_token": task["lease_token"]}
+    if way == "release":
+        told = queue.do(release_task, task["id"], **holder, delay_seconds=0)["status"]
+    elif way == "fail":
+        report = {"error": "bad", "retryable": True, "retry_after_seconds": None}
+        told = queue.do(fail_task, task["id"], **holder, **report)["status"]
+    else:
+        report = Report(task_id=task["id"], lease_token=task["lease_token"], is_success=False)
+        (told,) = [TaskStatus.from_word(word) for word in queue.report(report)]
+    assert told == TaskStatus.BLOCKED
+    assert statuses(queue, [task]) == ["blocked"]
 
 
 def test_a_rate_per_key_holds_in_any_window(queue, clock):
