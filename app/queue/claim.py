@@ -65,7 +65,7 @@ _HEADS = (
 _first = claimable(tasks.c.id).where(tasks.c.type_id == task_types.c.id).order_by(*IN_ORDER).limit(1).scalar_subquery()
 _head = tasks.alias("head")
 _HEADS_IN_ORDER = (
-    select(_head.c.type_id, _head.c.claim_rank, _head.c.id)
+    select(_head.c.type_id, _head.c.claim_rank, _head.c.id, _head.c.due_at)
     .select_from(task_types.join(_head, _head.c.id == _first.correlate(task_types)))
     .where(task_types.c.id.in_(bindparam("type_ids", expanding=True)))
     .order_by(_head.c.claim_rank, _head.c.id)
@@ -88,12 +88,25 @@ def claim_task(tx: Transaction, type_ids: Sequence[int], order: ClaimOrder) -> R
         return _claim_candidate(tx, open_types, order)
     if len(open_types) == 1:
         return _claim_of_type(tx, next(iter(open_types.values())), order)
-    for heads in heads_in_order(tx, list(open_types)):
-        for head in heads:
-            claimed = _claim_of_type(tx, open_types[head["type_id"]], order)
-            if claimed is not None:
-                return claimed
+    for head in _heads_in_time(tx, list(open_types)):
+        claimed = _claim_of_type(tx, open_types[head["type_id"]], order)
+        if claimed is not None:
+            return claimed
     return None
+
+
+def _heads_in_time(tx: Transaction, type_ids: list[int]) -> Iterator[Row]:
+    """Yield what `heads_in_order` does, task by task; what is overdue is given up and holds no place for its type."""
+    for heads in heads_in_order(tx, type_ids):
+        in_time = heads
+        for _ in range(_ROUNDS):
+            overdue = [head for head in in_time if is_overdue(tx, head)]
+            if not overdue:
+                break
+            for head in overdue:
+                _give_up_overdue(tx, head)
+            in_time = tx.all(_HEADS_IN_ORDER, {"type_ids": type_ids})
+        yield from in_time
 
 
 def those_open(tx: Transaction, types: dict[int, TaskType], order: ClaimOrder) -> dict[int, TaskType]:
@@ -164,9 +177,14 @@ def _claim_first(tx: Transaction, task_type: TaskType, order: ClaimOrder, floor:
             return None
         if not is_overdue(tx, task):
             return _take_head(tx, task_type, order, task)
-        heads = tx.all(_HEADS, place_of(task))
-        expire_waiting(tx, [head["id"] for head in heads if is_overdue(tx, head)])
+        _give_up_overdue(tx, task)
     return None
+
+
+def _give_up_overdue(tx: Transaction, first: Row) -> None:
+    """Give up this overdue task, and those of its type behind it that are overdue too."""
+    heads = tx.all(_HEADS, place_of(first))
+    expire_waiting(tx, [head["id"] for head in heads if is_overdue(tx, head)])
 
 
 def _take_head(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Row) -> Row | None:

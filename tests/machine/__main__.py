@@ -25,7 +25,7 @@ from tests.machine.server import Server
 from tests.machine.steps import OUTCOMES
 from tests.support.mariadb import server_url
 
-_EXAMPLES_OF_A_CHUNK = 50
+_EXAMPLES_OF_A_CHUNK = 100
 
 
 @contextmanager

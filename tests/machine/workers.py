@@ -9,7 +9,9 @@ from tests.machine.steps import A_TYPE, NEAR_PICKS, OUTCOMES, TYPES, WORKER, WOR
 SORTS = st.sampled_from([None, None, None, "created_at", "priority", "id", "attempts", "deadline_at"])
 LEASES = st.sampled_from([None, None, 20, 90])
 # How the worker speaks: with its token, without one, with a token or under a name that is not its own.
-MANNERS = st.sampled_from(["properly"] * 6 + ["without token", "with another token", "with nonsense", "as another"])
+MANNERS = st.sampled_from(
+    ["properly"] * 5 + ["without token", "with another token", "with a tampered token", "with nonsense", "as another"]
+)
 RESULTS = st.sampled_from([None, 1, {"n": 1}])
 REPORTS = st.tuples(
     NEAR_PICKS, MANNERS, st.booleans(), RESULTS, st.sampled_from([True, True, False]), st.sampled_from([None, 0, 20])
@@ -110,7 +112,8 @@ class Workers(Steps):
         tokens = {
             "without token": None,
             "with another token": self.pick(number + 1, self.holds)[2],
-            "with nonsense": "1-60-nonsense" if number % 2 else "nonsense",
+            "with a tampered token": f"{token[:-1]}{'1' if token[-1] == '0' else '0'}",
+            "with nonsense": "nonsense",
         }
         return task_id, worker_id, tokens.get(manner, token)
 

@@ -57,6 +57,15 @@ def test_a_lease_never_reaches_beyond_the_time_of_the_attempt(queue, clock):
     assert queue.must_claim(kind)["due_at"] == clock.instant + timedelta(seconds=10)
 
 
+def test_an_overdue_task_holds_no_place_for_its_type(queue, clock):
+    a, b = queue.register("a"), queue.register("b")
+    queue.create("a", priority=9, deadline_at=clock.instant + timedelta(seconds=10))
+    queue.create("a", priority=1)
+    first = queue.create("b", priority=5)
+    clock.advance(seconds=10)
+    assert queue.must_claim(a, b)["id"] == first["id"]
+
+
 def test_a_claim_for_several_types_takes_the_first_task_of_all(queue):
     a, b, c = queue.register("a"), queue.register("b"), queue.register("c")
     queue.create("a", priority=1)

@@ -69,17 +69,18 @@ class Claims:
         return sorted(pending, key=lambda task: (task[order.sort_by], task["id"]), reverse=order.descending)
 
     def _claim_first(self, order, types):
-        """Claim the first task; a type whose first is overdue gives up all that are overdue on the way."""
-        heads = []
-        for task in self.pending_of(types):
-            if task["type"] not in heads:
-                heads.append(task["type"])
-        for name in heads:
-            if self.is_overdue(self.pending_of([name])[0]):
-                self.give_up_waiting([task for task in self.pending_of([name]) if self.is_overdue(task)])
-            found = self.pending_of([name])
-            if found and not self._is_full(name):
-                return self._take(found[:1], order)[0]
+        """Claim the first task; where the first of a type is overdue, all of the type that are overdue are given up."""
+        while True:
+            heads = {}
+            for task in self.pending_of(types):
+                heads.setdefault(task["type"], task)
+            overdue = [name for name, task in heads.items() if self.is_overdue(task)]
+            if not overdue:
+                break
+            self.give_up_waiting([task for task in self.pending_of(overdue) if self.is_overdue(task)])
+        for name, task in heads.items():
+            if not self._is_full(name):
+                return self._take([task], order)[0]
         return None
 
     def _is_full(self, name):
