@@ -1,4 +1,4 @@
-"""What must hold after every step, whatever the rules are in detail; looked at in what the tables and the model share."""
+"""What must hold after every step, whatever the rules are in detail, by the tables and the model."""
 
 from collections import Counter
 

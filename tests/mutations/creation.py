@@ -141,7 +141,7 @@ CREATION = (
         "app/queue/duplicates.py",
         "        return Created(existing, True, True)\n",
         "        return Created(existing, True)\n",
-        _DUPLICATES,
+        ("tests/queue/test_duplicates.py",),
         on="mariadb",
     ),
 )
