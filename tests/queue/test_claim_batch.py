@@ -12,6 +12,7 @@ from app.queue.complete import complete_task
 from app.queue.due import do_what_is_due
 from app.queue.leases import read_token
 from app.queue.tasks import list_tasks, read_task
+from app.storage.columns import to_json
 from tests.support.factories import Queue
 from tests.support.faults import lose_the_answer
 from tests.support.statements import counted_statements
@@ -188,6 +189,18 @@ def test_a_batch_ends_early_where_the_parameters_are_large(queue):
     made = [queue.create(params={"n": number, "text": "x" * size})["id"] for number in range(4)]
     assert _ids(queue.claim_batch(kind)) == made[:2]
     assert _ids(queue.claim_batch(kind)) == made[2:]
+
+
+def test_a_second_look_takes_no_more_than_there_is_still_room_for(queue, clock, monkeypatch):
+    kind = queue.register()
+    queue.create(priority=1, deadline_at=clock.instant + timedelta(seconds=10))
+    params = [{"n": number, "text": "x" * 100} for number in range(3)]
+    made = [queue.create(params=each)["id"] for each in params]
+    clock.advance(seconds=10)
+    monkeypatch.setattr("app.queue.claim_batch.MAX_CHARACTERS", len(to_json(params[0])) * 2)
+    # The first look finds the overdue task and the first two, which just fit.
+    assert _ids(queue.claim_batch(kind, max_tasks=3)) == made[:2]
+    assert _ids(queue.claim_batch(kind, max_tasks=3)) == made[2:]
 
 
 def test_one_task_larger_than_a_batch_may_be_is_claimed_all_the_same(queue):
