@@ -58,8 +58,11 @@ SCHEDULES = st.fixed_dictionaries(
     },
 )
 REASONS = st.sampled_from(["attempts_exhausted", "not_retryable", "deadline_passed", "lease_expired"])
-DEAD_LETTERS = st.fixed_dictionaries(
-    {}, optional={"type": TYPE, "failure_reason": REASONS, "worker_id": WORKER, "is_old": st.booleans()}
+# Most filters alone, so that they fit something now and then.
+DEAD_LETTERS = st.one_of(
+    st.just({}),
+    *(st.fixed_dictionaries({name: one}) for name, one in {"type": TYPE, "failure_reason": REASONS}.items()),
+    st.fixed_dictionaries({}, optional={"type": TYPE, "worker_id": WORKER, "is_old": st.booleans()}),
 )
 TO_CANCEL = st.fixed_dictionaries(
     {}, optional={"type": TYPE, "statuses": st.lists(st.sampled_from(UNFINISHED), min_size=1, unique=True)}
@@ -138,7 +141,9 @@ class Admins(Steps):
     @precondition(Steps.has_tasks)
     @rule(number=PICKS, extra_attempts=st.sampled_from([None, 1, 2]))
     def requeue(self, number, extra_attempts):
-        task_id = self.pick_id(number, "failed", "cancelled")
+        self._requeue(self.pick_id(number, "failed", "cancelled"), extra_attempts)
+
+    def _requeue(self, task_id, extra_attempts):
         body = {} if extra_attempts is None else {"extra_attempts": extra_attempts}
         answer = self.send("POST", f"/tasks/{task_id}/requeue", body)
         self.expect("requeue", answer, lambda: self.model.requeue(task_id, extra_attempts))
@@ -170,7 +175,13 @@ class Admins(Steps):
             kept = self.model.attempts[task_id]
             assert shown == [(each["number"], each["worker_id"], each["outcome"], each["is_late"]) for each in kept]
 
-    @precondition(Steps.has_tasks)
+    @precondition(Steps.has_dead_letters)
+    @rule(number=PICKS, extra_attempts=st.sampled_from([None, None, 2]))
+    def requeue_dead_letter(self, number, extra_attempts):
+        dead = [task["id"] for task in self.model.tasks.values() if task["status"] == "failed"]
+        self._requeue(self.pick(number, dead), extra_attempts)
+
+    @precondition(Steps.has_dead_letters)
     @rule(number=PICKS)
     def purge(self, number):
         task_id = self.pick_id(number, "failed")

@@ -2,11 +2,13 @@
 
 import io
 import json
+import math
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 from app import create_app
 from app.housekeeping import Housekeeper
+from app.queue import floor
 from app.rest import operations
 from app.settings import Settings
 from app.storage.database import Database
@@ -55,6 +57,8 @@ class Server:
     """One application, and a direct look into its tables."""
 
     def __init__(self, database_url):
+        # A busy machine must not look like a backup that is going on.
+        floor.SLOW_SECONDS = math.inf
         # Nothing is done after an answer, when nobody could say whether it has been done yet.
         settings = Settings(
             database_url=database_url,

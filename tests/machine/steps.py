@@ -95,6 +95,9 @@ class Steps:
     def has_tasks(self):
         return bool(self.model.tasks)
 
+    def has_dead_letters(self):
+        return any(task["status"] == "failed" for task in self.model.tasks.values())
+
     def has_holds(self):
         return bool(self.holds)
 

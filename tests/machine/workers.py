@@ -44,12 +44,12 @@ class Workers(Steps):
         if len(self.holds) > number:
             self.complete(0, "properly", 1)
 
-    @rule(worker_id=WORKER)
-    def claim_and_fail(self, worker_id):
+    @rule(worker_id=WORKER, retryable=st.booleans(), after=st.sampled_from([None, 0]))
+    def claim_and_fail(self, worker_id, retryable, after):
         number = len(self.holds)
         self._claim({"worker_id": worker_id, "type_pattern": "%"}, TYPES, None, False, True)
         if len(self.holds) > number:
-            self.fail(0, "properly", True, None)
+            self.fail(0, "properly", retryable, after)
 
     @rule(worker_id=st.sampled_from([*WORKERS, "who was never seen"]), type_name=st.sampled_from(TYPES))
     def claim_by_number(self, worker_id, type_name):
