@@ -3,14 +3,17 @@
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 
 from tests.machine.admins import CHANGES, Admins
+from tests.machine.passing import Passing
+from tests.machine.people import People
 from tests.machine.producers import Producers
+from tests.machine.schedulers import Schedulers
 from tests.machine.steps import TYPES
 from tests.machine.workers import Workers
 
 STEPS = {"number": 0}
 
 
-class Machine(Producers, Workers, Admins, RuleBasedStateMachine):
+class Machine(Producers, Workers, Admins, People, Schedulers, Passing, RuleBasedStateMachine):
     """One example: an empty queue with three types, and what is done to it."""
 
     def __init__(self):

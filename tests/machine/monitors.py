@@ -1,4 +1,4 @@
-"""What must hold after every step, whatever the rules are in detail, by the tables and the model."""
+"""What must hold after every step, whatever the rules are in detail."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""The short profile of the model test: the same examples each time; `python -m tests.machine` draws others for longer."""
+"""The short profile of the model test, the same examples each time; `python -m tests.machine` draws others."""
 
 import pytest
 
