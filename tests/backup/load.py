@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-TYPES = ("plain", "keyed")
+# What the load creates and works on; the test keeps the third for itself.
+BUSY_TYPES = ("plain", "keyed")
+TYPES = (*BUSY_TYPES, "quiet")
 
 
 class Caller:
@@ -77,7 +79,7 @@ def load(url: str, key: str) -> Iterator[Acknowledged]:
         for count in range(1_000_000):
             if is_over.is_set():
                 return
-            name = TYPES[count % 2]
+            name = BUSY_TYPES[count % 2]
             # The newest first, so that what comes after the backup is claimed too.
             body = {"type": name, "params": {"n": number + 10 * count}, "tags": [f"tag-{count % 3}"], "priority": count}
             if name == "keyed":
@@ -91,7 +93,7 @@ def load(url: str, key: str) -> Iterator[Acknowledged]:
     def work(caller: Caller, number: int) -> None:
         worker_id = f"worker-{number}"
         while not is_over.is_set():
-            task = caller.claim(worker_id)
+            task = caller.claim(worker_id, *BUSY_TYPES)
             if task is None:
                 time.sleep(0.01)
                 continue
