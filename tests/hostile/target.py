@@ -25,6 +25,7 @@ from tests.support.ports import find_free_port
 SECONDS_TO_START = 30
 # What no answer may take, on a machine that has much else to do: it tells "bounded" from "for ever".
 PATIENCE = 10.0
+_SILENCE_AFTER_AN_ANSWER = 0.3
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
 
 
@@ -96,10 +97,10 @@ class Target:
         """Open a connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
 
-    def send(self, data: bytes, *, quiet: float = 0.3, patience: float = PATIENCE) -> Answer:
+    def send(self, data: bytes, *, silence: float) -> Answer:
         """Send raw bytes and return what comes back until the server closes or says nothing more.
 
-        It has until `patience` for the beginning of an answer if the request is whole, and `quiet` if it never ends.
+        It has `silence` seconds to begin an answer: whether it waits for the end of the request cannot be seen.
         """
         began = time.monotonic()
         received = bytearray()
@@ -108,11 +109,12 @@ class Target:
             # The server may answer and close before it has read all.
             with suppress(ConnectionError, TimeoutError):
                 connection.sendall(data)
-            connection.settimeout(quiet)
+            connection.settimeout(silence)
             try:
                 while part := connection.recv(65536):
                     received += part
-                    if time.monotonic() - began > patience:
+                    connection.settimeout(_SILENCE_AFTER_AN_ANSWER)
+                    if time.monotonic() - began > PATIENCE:
                         raise TimeoutError
             except TimeoutError:
                 is_closed = False
