@@ -171,13 +171,21 @@ def _claim_first(tx: Transaction, task_type: TaskType, order: ClaimOrder, floor:
     The head is read without locks and taken by a guarded update that does not wait: two statements. Whoever comes
     second, or has a limit to obey, takes the next one in a transaction that skips what others hold.
     """
+    task = _find_head(tx, task_type.id, floor)
     for _ in range(_ROUNDS):
-        task = _find_head(tx, task_type.id, floor)
         if task is None:
             return None
-        if not is_overdue(tx, task):
-            return _take_head(tx, task_type, order, task)
-        _give_up_overdue(tx, task)
+        if is_overdue(tx, task):
+            _give_up_overdue(tx, task)
+            task = _find_head(tx, task_type.id, floor)
+            continue
+        claimed = _take_head(tx, task_type, order, task)
+        if claimed is not None:
+            return claimed
+        # Replaced, or given another priority, what was seen may stand before its place by now.
+        seen, task = task, _find_head(tx, task_type.id, None)
+        if task is None or place_in_order(task) >= place_in_order(seen):
+            return None
     return None
 
 
