@@ -49,7 +49,7 @@ def on_sqlite(folder: Path, given: argparse.Namespace) -> bool:
     with Disk(folder / "disk", lambda: servers) as disk:
         url = f"sqlite:///{disk.folder / 'taskmanager.db'}"
         crew = Crew(servers=1, workers=4, producers=2)
-        with Stage(folder, url, url, application="wsgi:application", crew=crew, seed=given.seed) as stage:
+        with Stage(folder, url, url, application="rsgi:application", crew=crew, seed=given.seed) as stage:
             faults = DiskFaults(stage, disk, servers, random.Random(given.seed))
             torture = Torture(stage, faults.cards(), None, seed=given.seed, share=_SHARE_OF_SQLITE)
             seconds = min(60 * given.minutes * _SHARE_OF_SQLITE, _LONGEST_ON_SQLITE)

@@ -13,6 +13,8 @@ from bench.torture.plan import REQUEST_SECONDS
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 # A conflict that a client answers by asking again.
 _PASSING = ("try_again",)
+# Whoever cannot do without an answer waits for it so long.
+_PATIENCE_SECONDS = 90
 
 
 class Lost(Exception):
@@ -93,6 +95,14 @@ class Api:
                 return None
             time.sleep(pause * (0.5 + random.random()))
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def must(self, method: str, path: str, body: Any = None) -> Answer:
+        """Send until there is an answer that stands; without one for very long, the server is not one of ours."""
+        give_up_at = time.monotonic() + _PATIENCE_SECONDS
+        answer = self.insist(method, path, body, go_on=lambda: time.monotonic() < give_up_at)
+        if answer is None:
+            raise RuntimeError(f"{method} {path}: no answer within {_PATIENCE_SECONDS} s")
+        return answer
 
     def note_odd(self, method: str, path: str, answer: Answer) -> None:
         """Write down an answer that a correct server never gives."""

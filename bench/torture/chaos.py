@@ -34,7 +34,7 @@ class Chaos:
             self._deck = [name for name, (number, _) in self._cards.items() for _ in range(number)]
             self._rng.shuffle(self._deck)
         name = self._deck.pop()
-        thread = threading.Thread(target=self._do, args=(name,), name=name)
+        thread = threading.Thread(target=self._do, args=(name,), name=name, daemon=True)
         self._threads = [*(other for other in self._threads if other.is_alive()), thread]
         thread.start()
 

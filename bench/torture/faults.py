@@ -90,9 +90,8 @@ class CommonFaults:
         """Change a task type, whatever it takes; False if that is refused."""
         api = Api(self._stage.proxied_ports, self._stage.keys["admin"], self._stage.journal)
         path = f"/task-types/{type_name}"
-        answer = api.insist("PATCH", path, changes, go_on=lambda: True)
+        answer = api.must("PATCH", path, changes)
         api.close()
-        assert answer is not None
         if answer.status != 200 and answer.code != "limit_below_running":
             api.note_odd("PATCH", path, answer)
         return answer.status == 200

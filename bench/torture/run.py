@@ -115,8 +115,7 @@ class Torture:
         """Ask the API for some tasks: it must tell the results that workers sent."""
         api = Api(self._stage.proxied_ports, self._stage.keys["producer"], self._stage.journal)
         for task_id in random.sample(sorted(ledger.claims), min(_COMPARED, len(ledger.claims))):
-            answer = api.insist("GET", f"/tasks/{task_id}", go_on=lambda: True)
-            assert answer is not None
+            answer = api.must("GET", f"/tasks/{task_id}")
             if answer.status == 200 and answer.data["status"] != "completed":
                 continue
             result = answer.data["result"] if answer.status == 200 else None

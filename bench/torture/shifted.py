@@ -1,4 +1,4 @@
-"""The WSGI entry on a host whose wall clock is wrong: `time.time` and `datetime` are shifted before anything else.
+"""The entry for granian on a host with a wrong wall clock: `time.time` and `datetime` are shifted before all else.
 
 Each process draws a shift of its own; the one that is right is among them. It is in the log.
 """
@@ -33,4 +33,4 @@ time.time = lambda: _real_time() + _shift
 datetimes.datetime = _Shifted
 print(f"the wall clock is shifted by {_shift} s", file=sys.stderr, flush=True)
 
-from wsgi import application  # noqa: E402, F401
+from rsgi import application  # noqa: E402, F401

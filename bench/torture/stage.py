@@ -120,8 +120,8 @@ class Stage:
         api.close()
 
     def _post(self, api: Api, path: str, body: dict[str, Any]) -> None:
-        answer = api.insist("POST", path, body, go_on=lambda: True)
-        if answer is None or answer.status not in (200, 201):
+        answer = api.must("POST", path, body)
+        if answer.status not in (200, 201):
             raise RuntimeError(f"{path}: {answer}")
 
     def _start_clients(self, crew: Crew, seed: int) -> None:

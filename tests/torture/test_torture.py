@@ -17,8 +17,14 @@ def test_nothing_is_lost_or_done_twice_whatever_fails(kind, request):
         # Says so where there is no server; the torture starts one of its own, to kill it.
         request.getfixturevalue("mariadb_admin_url")
     command = [sys.executable, "-m", "bench.torture", "--minutes", "0.5", "--kind", kind]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
-    kills = re.search(r"(\d+) kills", run.stdout.split("checked in")[0].rsplit("\n", 2)[-1])
+    torture = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        output, _ = torture.communicate(timeout=400)
+    finally:
+        # It ends what it has started, unless it is killed.
+        torture.terminate()
+        torture.wait(60)
+    assert torture.returncode == 0, output
+    kills = re.search(r"(\d+) kills", output.split("checked in")[0].rsplit("\n", 2)[-1])
     assert kills is not None
-    assert int(kills[1]) >= 10, run.stdout
+    assert int(kills[1]) >= 5, output
