@@ -191,11 +191,14 @@ def _read_whole_or_not_at_all(scene: Scene) -> None:
 def _requeued_and_claimed(scene: Scene) -> None:
     for task in granted(scene.b):
         assert scene.row(task["id"])["lease_token"] == task["lease_token"]
+    # A slice that somebody else holds is left to them, or to housekeeping.
+    housekeep(scene.queue)
     waiting = {row["status"] for row in scene.rows()}
     assert scene.has_died or TaskStatus.FAILED not in waiting
 
 
 def _cancelled_all(scene: Scene) -> None:
+    housekeep(scene.queue)
     if not scene.has_died:
         assert {row["status"] for row in scene.rows()} == {TaskStatus.CANCELLED}
     for task in granted(scene.b):
@@ -204,6 +207,7 @@ def _cancelled_all(scene: Scene) -> None:
 
 
 def _completed_or_cancelled(scene: Scene) -> None:
+    housekeep(scene.queue)
     row = scene.row()
     if succeeded(scene.b):
         assert (row["status"], row["result"]) == (TaskStatus.COMPLETED, "mine")
