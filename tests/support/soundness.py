@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from typing import Any
 
-from sqlalchemy import Table, exists, literal_column, select, union_all
+from sqlalchemy import select
 
 from app.lifecycle import FINISHED, WAITING, TaskStatus
 from app.queue.complete import complete_task
@@ -22,7 +22,6 @@ from app.storage.models import (
     counters,
     dependencies,
     line_places,
-    metadata,
     operations,
     schedules,
     task_types,
@@ -30,6 +29,7 @@ from app.storage.models import (
 )
 from tests.support.clock import ManualClock
 from tests.support.factories import Queue
+from tests.support.tables import filled_tables
 
 _ADMITTED = (TaskStatus.PENDING, TaskStatus.CLAIMED)
 _MOST_ROUNDS = 20
@@ -40,12 +40,6 @@ _STATE = (tasks, attempts, dependencies, line_places, concurrency_keys, schedule
 #: What differs from run to run: what is random, and what names other rows in a text.
 _RANDOM = {"lease_token", "dedupe_hash"}
 _NAMES_OTHERS = {"extras", "position", "filter", "up_to_task_id", "value"}
-_FILLED = union_all(
-    *(
-        select(literal_column(f"'{table.name}'")).where(exists(select(literal_column("1")).select_from(table)))
-        for table in metadata.sorted_tables
-    )
-)
 
 
 def check_now(queue: Queue, limits: dict[str, int] | None = None) -> None:
@@ -113,12 +107,6 @@ def _check_limits(tx: Transaction, rows: dict[int, Row], places: dict[int, Row],
         assert most is None or len(admitted) <= most, f"{len(admitted)} admitted of {most}"
         pending = sum(row["status"] == TaskStatus.PENDING for row in admitted)
         assert policies.key_order != "round_robin" or pending <= 1, f"{pending} of one key have their turn"
-
-
-def filled_tables(tx: Transaction) -> list[Table]:
-    """Return the tables in which there are rows, each after those to which it refers."""
-    filled = set(tx.execute(_FILLED).scalars())
-    return [table for table in metadata.sorted_tables if table.name in filled]
 
 
 def describe_state(queue: Queue) -> str:
