@@ -62,6 +62,12 @@ def test_a_batch_of_several_types_is_the_first_tasks_of_all(queue):
     assert _ids(queue.claim_batch(*kinds)) == in_order[10:]
 
 
+def test_a_task_between_the_last_two_of_another_type_is_in_the_batch(queue):
+    kinds = {name: queue.register(name) for name in "ab"}
+    made = [queue.create(name)["id"] for name in "aaba"]
+    assert _ids(queue.claim_batch(*kinds.values(), max_tasks=3)) == made[:3]
+
+
 def test_types_whose_tasks_come_too_late_for_the_batch_are_not_looked_at(queue):
     kinds = [queue.register(f"type {number}") for number in range(20)]
     for number in range(20):
@@ -171,6 +177,17 @@ def test_a_type_at_its_limit_leaves_its_share_to_the_others(queue):
         queue.create("free")
     batch = queue.claim_batch(limited, free, max_tasks=8)
     assert [task["type"] for task in batch] == ["limited"] * 2 + ["free"] * 6
+
+
+def test_a_type_that_is_full_already_takes_no_share_and_no_time(queue):
+    full, free = queue.register("full", max_concurrency=1), queue.register("free")
+    for _ in range(2):
+        queue.create("full", priority=1)
+    queue.must_claim(full)
+    made = [queue.create("free")["id"] for _ in range(2)]
+    with counted_statements(queue.database) as seen:
+        assert _ids(queue.claim_batch(full, free, max_tasks=2)) == made
+    assert len(seen) <= 13, seen
 
 
 def test_a_limit_that_is_reached_ends_the_batch_at_once(queue):
