@@ -205,8 +205,8 @@ class Link:
     def _kill_client(self) -> bool:
         """Kill the web process at the other end: nobody but the servers comes to the proxy before the database."""
         assert self._client is not None
-        peer = self._client.transport.get_extra_info("peername")
-        pid = None if peer is None else find_process(peer[1])
+        peer, own = (self._client.transport.get_extra_info(name) for name in ("peername", "sockname"))
+        pid = None if peer is None else find_process(peer[1], own[1])
         if pid is None:
             return False
         os.kill(pid, signal.SIGKILL)
@@ -218,11 +218,14 @@ class Link:
                 side.transport.close()
 
 
-def find_process(port: int) -> int | None:
-    """Return the process whose connection comes from this port of this machine."""
-    own = f"0100007F:{port:04X}"
+def find_process(local: int, remote: int) -> int | None:
+    """Return the process whose connection leads from the one port of this machine to the other.
+
+    Both are needed: connections of other processes may come from the same port and lead elsewhere.
+    """
+    ends = [f"0100007F:{port:04X}" for port in (local, remote)]
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-    inode = next((line[9] for line in lines if line[1] == own), None)
+    inode = next((line[9] for line in lines if line[1:3] == ends), None)
     for process in Path("/proc").iterdir():
         with suppress(OSError):
             if process.name.isdecimal() and any(
