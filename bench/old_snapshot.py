@@ -66,10 +66,10 @@ REQUESTS = (
     Request("claim of two types", write(claim_task, [ORDINARY, EMPTIED], LATER), 300),
     Request("claim with a limit", write(claim_task, [LIMITED], LATER), 50),
     Request("claim of 100", write(claim_tasks, [ORDINARY], LATER, 100), 20),
-    Request("empty claim", write(claim_task, [EMPTIED], LATER), 50),
+    Request("empty claim", write(claim_task, [EMPTIED], LATER), 100),
     Request("list", write(lambda tx: list_tasks(tx, limit=50)), 20),
     Request("statistics", write(read_statistics, "ordinary"), 10),
-    Request("what is due", write(do_what_is_due), 20),
+    Request("what is due", write(do_what_is_due), 100),
 )
 
 
