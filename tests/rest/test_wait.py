@@ -121,14 +121,14 @@ def test_a_wait_gives_its_slot_back_and_a_dead_one_comes_free(make_client, clock
 
 
 def test_a_waiting_request_holds_no_connection(make_client):
-    client, task = make_client(wait_max_seconds=1)
+    client, task = make_client(wait_max_seconds=8)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(client.get, f"/api/tasks/{task['id']}?wait=1")
+        waiting = pool.submit(client.get, f"/api/tasks/{task['id']}?wait=8")
         time.sleep(0.15)
         # The pool has one connection, and both go through it.
         began = time.monotonic()
         assert client.post(f"/api/tasks/{task['id']}/cancel").status_code == 200
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 4
         assert waiting.result().json["data"]["status"] == "cancelled"
         assert time.monotonic() - began < 0.8
 
