@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tests.machine.model.base import UNFINISHED
-from tests.machine.steps import A_TYPE, SCHEMA, TYPE, TYPES, Steps
+from tests.machine.steps import A_TYPE, SCHEMA, TYPE, TYPES, WORKER, Steps
 
 POLICIES = {
     "max_attempts": [1, 2, 3],
@@ -18,10 +18,13 @@ POLICIES = {
     "dedupe_window_seconds": [None, None, 60],
     "on_duplicate": ["return", "reject", "replace"],
     "claim_order": ["priority", "deadline"],
+    "priority_aging_seconds": [None, None, 10],
     "max_concurrency": [None, None, 1, 2, 4],
     "rate_limit": [None, None, None, "2/60", "3/10", "1/5"],
     "key_max_concurrency": [None, 1, 2],
     "key_rate_limit": [None, None, "2/60", "1/10"],
+    "key_order": ["priority", "priority", "round_robin"],
+    "result_schema": [None, None, {"type": "integer"}],
     "retention_seconds": [10**6, 10**6, 1000, 100, 0],
 }
 CHANGES = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in POLICIES.items()})
@@ -66,6 +69,17 @@ class Admins(Steps):
     def resume_types(self):
         for name in TYPES:
             self._change_type(name, {"is_paused": False, "is_active": True})
+
+    @rule(worker_id=WORKER, command=st.sampled_from([None, None, "quiet", "terminate"]))
+    def command_worker(self, worker_id, command):
+        answer = self.send("POST", f"/workers/{worker_id}/command", {"command": command})
+        self.expect("command_worker", answer, lambda: self.model.command(worker_id, command))
+
+    @precondition(lambda self: self.model.commands)
+    @rule()
+    def command_nobody(self):
+        for worker_id in list(self.model.commands):
+            self.command_worker(worker_id, None)
 
     def _change_type(self, name, given):
         answer = self.send("PATCH", f"/task-types/{name.replace(' ', '%20')}", given)

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from tests.machine.model.housekeeping import JOBS
+from tests.machine.model.types import parse_rate
 from tests.machine.steps import OUTCOMES, Steps
 
 
@@ -13,6 +14,24 @@ class Passing(Steps):
     @rule(seconds=st.sampled_from([1, 5, 10, 10, 20, 30, 30, 45, 60, 61, 100]))
     def pass_time(self, seconds):
         self._pass(seconds)
+
+    @rule(number=st.integers(0, 5), is_early=st.booleans())
+    def pass_time_to_an_edge(self, number, is_early):
+        """Go to the very instant at which something changes, or to the second before it."""
+        edges = sorted(edge for edge in self._edges() if edge is not None and 0 < edge - self.model.now <= 3600)
+        if edges:
+            self._pass(edges[min(number, len(edges) - 1)] - self.model.now - is_early)
+
+    def _edges(self):
+        """Yield when alarms ring, claims cease to count, and tasks are too old to be equal."""
+        for kept in (self.model.tasks, self.model.lines, self.model.schedules):
+            yield from (each["due_at"] for each in kept.values())
+        for kind in self.model.types.values():
+            if kind["rate_limit"] is not None:
+                yield from (at + parse_rate(kind["rate_limit"])[1] for at in kind["recent"])
+        for task in self.model.tasks.values():
+            window = self.model.kind_of(task)["dedupe_window_seconds"]
+            yield None if window is None else task["created_at"] + window
 
     @rule(seconds=st.sampled_from([300, 1000, 3600]))
     def pass_long_time(self, seconds):

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tests.machine.model import Refused
+from tests.machine.model.base import UNFINISHED
 from tests.machine.steps import A_TYPE, NEAR_PICKS, OUTCOMES, TYPE, Steps, instant
 
 NUMBERS = st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, "no integer"])
@@ -52,8 +53,23 @@ class Producers(Steps):
     @precondition(has_room)
     @rule(type_name=TYPE, priorities=st.lists(PRIORITIES, min_size=2, max_size=5), key=KEYS)
     def create_several(self, type_name, priorities, key):
-        for place, priority in enumerate(priorities):
-            self.create_one_more(type_name, 100 + place, priority, key)
+        for priority in priorities:
+            # None equals another.
+            self.create_one_more(type_name, 100 + self.model.last_task_id, priority, key)
+
+    @precondition(has_room)
+    @rule(type_name=TYPE, number=st.integers(1, 3), on_failure=POLICIES, key=KEYS, delay=DELAYS)
+    def create_follower(self, type_name, number, on_failure, key, delay):
+        """Create a task that waits for the latest of those that can still end."""
+        body = {
+            "type": type_name,
+            "params": {"n": 100 + self.model.last_task_id},
+            "concurrency_key": key,
+            "delay_seconds": delay,
+            "depends_on": [task["id"] for task in self.model.tasks.values() if task["status"] in UNFINISHED][-number:],
+            "on_dependency_failure": on_failure,
+        }
+        self._create(body, body, {})
 
     @precondition(has_room)
     @rule(asked=NEW_TASKS, idempotency_key=st.sampled_from(["k1", "k2"]), is_again=st.booleans())

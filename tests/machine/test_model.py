@@ -6,7 +6,7 @@ from tests.machine.driver import run_machine
 from tests.machine.server import Server
 
 # About as long on both; each statement on MariaDB goes over a socket.
-EXAMPLES = {"sqlite": 50, "mariadb": 25}
+EXAMPLES = {"sqlite": 100, "mariadb": 50}
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
-"""What workers do: claim and report, also with the tokens of claims that they had long ago."""
+"""What workers say of tasks, also with the tokens of claims that they had long ago."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from tests.machine.model import Order, Refused
+from tests.machine.claiming import LEASES, Claiming
+from tests.machine.model import Refused
 from tests.machine.steps import A_TYPE, NEAR_PICKS, OUTCOMES, TYPES, WORKER, WORKERS, Steps, instant
 
-SORTS = st.sampled_from([None, None, None, "created_at", "priority", "id", "attempts", "deadline_at"])
-LEASES = st.sampled_from([None, None, 20, 90])
 # How the worker speaks: with its token, without one, with a token or under a name that is not its own.
 MANNERS = st.sampled_from(
     ["properly"] * 5 + ["without token", "with another token", "with a tampered token", "with nonsense", "as another"]
@@ -18,24 +17,8 @@ REPORTS = st.tuples(
 )
 
 
-class Workers(Steps):
-    """Rules of workers."""
-
-    @rule(
-        worker_id=WORKER,
-        types=st.lists(A_TYPE, min_size=1, max_size=3, unique=True),
-        sort_by=SORTS,
-        descending=st.booleans(),
-        lease_seconds=LEASES,
-        does=st.booleans(),
-    )
-    def claim(self, worker_id, types, sort_by, descending, lease_seconds, does):
-        body = {"worker_id": worker_id, "types": types, "lease_seconds": lease_seconds}
-        self._claim(body, tuple(types), sort_by, descending, does)
-
-    @rule(worker_id=WORKER, does=st.booleans())
-    def claim_of_all_types(self, worker_id, does):
-        self._claim({"worker_id": worker_id, "type_pattern": "%"}, TYPES, None, False, does)
+class Workers(Claiming):
+    """Rules of workers: all of them report on what they claimed."""
 
     @rule(worker_id=WORKER)
     def claim_and_complete(self, worker_id):
@@ -50,56 +33,6 @@ class Workers(Steps):
         self._claim({"worker_id": worker_id, "type_pattern": "%"}, TYPES, None, False, True)
         if len(self.holds) > number:
             self.fail(0, "properly", retryable, after)
-
-    @rule(worker_id=st.sampled_from([*WORKERS, "who was never seen"]), type_name=st.sampled_from(TYPES))
-    def claim_by_number(self, worker_id, type_name):
-        body = {"worker_id": worker_id, "task_type_id": self.model.types[type_name]["id"]}
-        self._claim(body, (type_name,), None, False, True)
-
-    def _order(self, body, types, sort_by, descending, does, max_tasks=1):
-        if sort_by is not None:
-            body.update(sort_by=sort_by, sort_order="desc" if descending else "asc")
-        self.server.housekeeper.is_time = does
-        return Order(
-            worker_id=body["worker_id"],
-            types=types,
-            lease_seconds=body.get("lease_seconds"),
-            sort_by=sort_by,
-            descending=descending,
-            max_tasks=max_tasks,
-            does_what_is_due=does,
-        )
-
-    def _claim(self, body, types, sort_by, descending, does):
-        order = self._order(body, types, sort_by, descending, does)
-        answer = self.send("POST", "/tasks/claim", body)
-
-        def verb():
-            taken = self.model.claim(order)
-            if not taken:
-                raise Refused(self.model.commands.get(order.worker_id, "no_available_tasks"))
-            return taken
-
-        taken = self.expect("claim", answer, verb)
-        if taken is not None:
-            self.note_claims([answer.data], taken)
-
-    @rule(
-        worker_id=WORKER,
-        types=st.lists(A_TYPE, min_size=1, max_size=3, unique=True),
-        sort_by=SORTS,
-        descending=st.booleans(),
-        max_tasks=st.integers(1, 5),
-        does=st.booleans(),
-    )
-    def claim_batch(self, worker_id, types, sort_by, descending, max_tasks, does):
-        body = {"worker_id": worker_id, "types": types, "max_tasks": max_tasks}
-        order = self._order(body, tuple(types), sort_by, descending, does, max_tasks)
-        answer = self.send("POST", "/tasks/batch/claim", body)
-        taken = self.expect("claim_batch", answer, lambda: self.model.claim(order))
-        if taken is not None:
-            OUTCOMES["claim_batch: tasks", str(len(taken))] += 1
-            self.note_claims(answer.data["tasks"], taken)
 
     def _speaker(self, number, manner):
         """Return a task that was claimed, who speaks for it, and with which token."""
@@ -119,6 +52,7 @@ class Workers(Steps):
 
     def _report(self, verb_name, number, manner, path, body, verb):
         task_id, worker_id, token = self._speaker(number, manner)
+        self.speaker = worker_id
         body = {"worker_id": worker_id, "lease_token": token, **body}
         answer = self.send("POST", f"/tasks/{task_id}/{path}", body)
         task = self.expect(verb_name, answer, lambda: verb(task_id, worker_id, token))
@@ -132,6 +66,7 @@ class Workers(Steps):
             lambda *speaker: self.model.beat(*speaker, lease_seconds),
         )
         if answer.status == 200:
+            self._check_signals(answer.data, task)
             lease_expires_at = None if task is None else instant(task["due_at"])
             assert (answer.data["cancelled"], answer.data["lease_expires_at"]) == (task is None, lease_expires_at)
 
@@ -144,7 +79,19 @@ class Workers(Steps):
             lambda *speaker: self.model.beat(*speaker, refuses_cancelled=True, progress=progress, **partial),
         )
         if task is not None:
+            self._check_signals(answer.data, task)
             self.check_task(answer.data, task)
+
+    def _check_signals(self, shown, task):
+        """Compare what a worker hears beside what it asked for."""
+        assert shown["command"] == self.model.commands.get(self.speaker)
+        if task is not None:
+            assert shown["type_paused"] == (self.model.is_paused or self.model.kind_of(task)["is_paused"])
+
+    @precondition(Steps.has_holds)
+    @rule(number=st.integers(0, 3), lease_seconds=LEASES)
+    def keep_alive(self, number, lease_seconds):
+        self.send_heartbeat(number, "properly", lease_seconds)
 
     @precondition(Steps.has_holds)
     @rule(number=NEAR_PICKS, manner=MANNERS, result=RESULTS)

@@ -28,8 +28,6 @@ class Model(Types, Tasks, Creation, Followers, Lines, Claims, Reports, Batches, 
         self.tasks = {}
         # The unsuccessful attempts of each task, oldest first.
         self.attempts = {}
-        # What each lease token stands for.
-        self.tokens = {}
         # The lines, by the name of the type and the concurrency key.
         self.lines = {}
         self.schedules = {}
@@ -40,6 +38,8 @@ class Model(Types, Tasks, Creation, Followers, Lines, Claims, Reports, Batches, 
         self.claimed = []
         self.is_paused = False
         self.is_draining = False
+        # The workers that have been heard of, and what those are told that are commanded.
+        self.workers = set()
         self.commands = {}
         self.last_task_id = 0
         # Tells which id the server gave to the task of a schedule's instant.

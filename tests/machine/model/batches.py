@@ -21,9 +21,13 @@ class Batches:
         verdicts = {}
         by_type = {}
         for report in reports:
-            known = self.tokens.get(report["lease_token"])
-            if report["success"] and known is not None:
-                by_type.setdefault(known["type"], []).append(report)
+            of_type = self.type_of_token(report["lease_token"])
+            if report["success"] and of_type is not None:
+                try:
+                    self.refuse_result(of_type, report["result"])
+                    by_type.setdefault(of_type, []).append(report)
+                except Refused as refusal:
+                    verdicts[report["id"]] = refusal
         for of_type in by_type.values():
             hit = []
             for report in of_type:
@@ -49,6 +53,7 @@ class Batches:
                         continue
                     if not self.may_complete(task, worker_id, token):
                         self.refuse_late(task, worker_id, token)
+                    self.refuse_result(task["type"], report["result"])
                     successes.append((task, report["result"]))
                     continue
                 is_known = self.was_said(task, worker_id, token, "failed")

@@ -29,6 +29,7 @@ class Claims:
         """Claim tasks and return them in the order of the answer; their tokens are told afterwards."""
         for name in order.types:
             self.find_type(name)
+        self.workers.add(order.worker_id)
         taken = self._claim(order)
         if not taken and order.does_what_is_due and self.do_a_slice():
             taken = self._claim(order)
@@ -37,9 +38,7 @@ class Claims:
     def note_tokens(self, tokens):
         """Write down the tokens that the server gave to claimed tasks."""
         for task_id, token in tokens.items():
-            task = self.tasks[task_id]
-            task["token"] = token
-            self.tokens[token] = {"type": task["type"], "seconds": task["lease_seconds"], "tells": task["was_followed"]}
+            self.tasks[task_id]["token"] = token
 
     def _claim(self, order):
         is_open = {name: True for name in sorted(set(order.types)) if not self.types[name]["is_paused"]}
@@ -146,7 +145,7 @@ class Claims:
             if kind["rate_limit"] is not None:
                 kind["recent"].append(self.now)
             self.claimed.append((self.now, task["type"], task["key"]))
-        counted = [task for task in tasks if self.kind_of(task)["key_rate_limit"] is not None]
+        counted = [task for task in tasks if self.counts_claims(self.kind_of(task))]
         if counted:
             self.count_claims(counted)
         return tasks

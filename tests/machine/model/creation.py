@@ -126,7 +126,7 @@ class Creation:
             "type": wanted["type"],
             "params": wanted["params"],
             "priority": priority,
-            "rank": self.rank_of(kind, priority, deadline_at),
+            "rank": self.rank_of(kind, priority, available_at, deadline_at),
             "max_attempts": kind["max_attempts"],
             "available_at": available_at,
             "deadline_at": deadline_at,
@@ -185,7 +185,8 @@ class Creation:
         for each in unfinished:
             if not self.tasks[each]["is_followed"]:
                 self.tasks[each].update(is_followed=True, updated_at=self.now)
-        task["is_followed"] = task["is_followed"] or task["key"] is not None
+        is_keyed = self.line_key(task) is not None
+        task["is_followed"] = task["is_followed"] or is_keyed
         is_scheduled = task["available_at"] > self.now
         task["status"] = "scheduled" if is_scheduled else "pending"
         task["due_at"] = task["available_at"] if is_scheduled else self.gives_up_at(task)
@@ -194,7 +195,7 @@ class Creation:
         elif state is not None:
             task["is_followed"] = False
             self.finish(task, state, failure_reason="dependency_failed" if state == "failed" else None)
-        elif task["key"] is not None and not is_scheduled:
+        elif is_keyed and not is_scheduled:
             task["status"] = "blocked"
             return [task]
         return []
@@ -217,6 +218,10 @@ class Creation:
         task.update(claimed_by=None, token=None, updated_at=self.now)
         if waits_for_others:
             task["due_at"] = task["deadline_at"]
+        elif not task["is_followed"]:
+            is_scheduled = task["available_at"] > self.now
+            task["status"] = "scheduled" if is_scheduled else "pending"
+            task["due_at"] = task["available_at"] if is_scheduled else self.gives_up_at(task)
         else:
             self.leave_line([task["id"]])
             self.enter([task])

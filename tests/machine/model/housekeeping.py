@@ -79,8 +79,8 @@ class Housekeeping:
             else:
                 put_back.append(task)
         for task in put_back:
-            task["attempt_ends_at"] = None
-        self.enter(put_back)
+            task.update(status="pending", due_at=task["deadline_at"], attempt_ends_at=None, updated_at=self.now)
+        self.enter([task for task in put_back if task["is_followed"] or self.retries_end(task) is not None])
         for reason in ("deadline_passed", "lease_expired"):
             for task, of_reason in dead:
                 if of_reason == reason:
@@ -95,9 +95,8 @@ class Housekeeping:
                 task["due_at"] = self.now + YOUNG
                 continue
             del self.tasks[task["id"]], self.attempts[task["id"]]
-            place_holder = self.lines.get((task["type"], task["key"]))
-            if place_holder is not None:
-                place_holder["places"].pop(task["id"], None)
+            for line in self.lines.values():
+                line["places"].pop(task["id"], None)
 
     def forget_old_answers(self):
         """Forget the answers to Idempotency-Keys of long ago."""

@@ -4,47 +4,58 @@ Every task with a key stands in the line of its key once it waits for nothing el
 admitted, as many as the limits allow; only these are pending.
 """
 
-from tests.machine.model.base import first_of
+from tests.machine.model.base import START_MILLISECONDS, first_of
 from tests.machine.model.types import parse_rate
 
 
 class Lines:
     """Joining, leaving, and admitting."""
 
-    def line_of(self, task):
-        return self.lines.setdefault((task["type"], task["key"]), {"places": {}, "recent": [], "due_at": None})
+    def line_key(self, task):
+        """Return the key in whose line the task waits, or None; where keys take turns, those without one share one."""
+        takes_turns = self.kind_of(task)["key_order"] == "round_robin"
+        return "" if task["key"] is None and takes_turns else task["key"]
+
+    def line_name_of(self, task_id):
+        """Return the name of the line in which the task has a place, or None."""
+        return next((name for name, line in self.lines.items() if task_id in line["places"]), None)
 
     def place_of(self, task_id):
-        """Return the place of a task in the line of its key, or None."""
-        task = self.tasks[task_id]
-        line = self.lines.get((task["type"], task["key"]))
-        return None if line is None else line["places"].get(task_id)
+        """Return the place of a task in line, or None."""
+        return next((line["places"][task_id] for line in self.lines.values() if task_id in line["places"]), None)
 
     def join_line(self, tasks):
         """Put these blocked tasks into line, and admit whom the limits allow."""
-        for task in tasks:
-            place = {"rank": task["rank"], "is_admitted": False, "is_counted": False}
-            self.line_of(task)["places"][task["id"]] = place
-        self.admit(sorted({(task["type"], task["key"]) for task in tasks}))
+        names = [(task["type"], self.line_key(task) or "") for task in tasks]
+        for task, name in zip(tasks, names, strict=True):
+            line = self.lines.setdefault(name, {"places": {}, "recent": [], "due_at": None})
+            line["places"][task["id"]] = {"rank": task["rank"], "is_admitted": False, "is_counted": False}
+        self.admit(sorted(set(names)))
 
     def leave_line(self, task_ids):
         """Take these tasks out of their lines and admit those behind them."""
-        left = [self.tasks[task_id] for task_id in task_ids if self.place_of(task_id) is not None]
-        lines = sorted({(task["type"], task["key"]) for task in left})
-        for task in left:
-            del self.lines[task["type"], task["key"]]["places"][task["id"]]
-        self.admit(lines)
-        self._forget_idle(lines)
+        named = {task_id: self.line_name_of(task_id) for task_id in task_ids}
+        names = sorted({name for name in named.values() if name is not None})
+        for task_id, name in named.items():
+            if name is not None:
+                del self.lines[name]["places"][task_id]
+        self.admit(names)
+        self._forget_idle(names)
+
+    def counts_claims(self, kind):
+        """Tell whether claims of the type count for their keys: against a rate, or as a turn."""
+        return kind["key_rate_limit"] is not None or kind["key_order"] == "round_robin"
 
     def count_claims(self, tasks):
-        """Count these claims against the rate of their keys."""
-        claimed = [task for task in tasks if self.place_of(task["id"]) is not None]
-        lines = sorted({(task["type"], task["key"]) for task in claimed})
-        for task in claimed:
-            line = self.line_of(task)
+        """Count these claims against the rate of their keys, and as their turns."""
+        named = [(task, self.line_name_of(task["id"])) for task in tasks]
+        named = [(task, name) for task, name in named if name is not None]
+        for task, name in named:
+            line = self.lines[name]
             line["places"][task["id"]]["is_counted"] = True
-            line["recent"] = [*self._recent(task["type"], line), self.now]
-        self.admit(lines)
+            if self.kind_of(task)["key_rate_limit"] is not None:
+                line["recent"] = [*self._recent(task["type"], line), self.now]
+        self.admit(sorted({name for _, name in named}))
 
     def _recent(self, type_name, line):
         rate = self.types[type_name]["key_rate_limit"]
@@ -56,12 +67,14 @@ class Lines:
         kind = self.types[type_name]
         admitted = [place for place in line["places"].values() if place["is_admitted"]]
         rooms = [10**9]
+        # Who is admitted and not yet counted may be claimed at any moment.
+        uncounted = sum(not place["is_counted"] for place in admitted)
         if kind["key_max_concurrency"] is not None:
             rooms.append(kind["key_max_concurrency"] - len(admitted))
         if kind["key_rate_limit"] is not None:
-            # Who is admitted and not yet counted may be claimed at any moment.
-            uncounted = sum(not place["is_counted"] for place in admitted)
             rooms.append(parse_rate(kind["key_rate_limit"])[0] - len(self._recent(type_name, line)) - uncounted)
+        if kind["key_order"] == "round_robin":
+            rooms.append(1 - uncounted)
         return min(rooms)
 
     def admit(self, names, *, is_due=False):
@@ -69,8 +82,9 @@ class Lines:
         for name in names:
             line = self.lines[name]
             room = self._room(name[0], line)
+            takes_turns = self.types[name[0]]["key_order"] == "round_robin"
             if room < 0:
-                self._call_back(line, -room)
+                self._call_back(line, -room, takes_turns)
             waiting = sorted(
                 (place["rank"], task_id) for task_id, place in line["places"].items() if not place["is_admitted"]
             )
@@ -81,12 +95,15 @@ class Lines:
                 if task["status"] == "blocked":
                     task.update(status="pending", updated_at=self.now)
                     line["places"][task_id]["is_admitted"] = True
+                    if takes_turns:
+                        # Each key joins the end of the claims when its turn is over.
+                        task["rank"] = START_MILLISECONDS + self.now * 1000
             due_at = self._frees_at(name[0], line) if left else None
             rings = line["due_at"] is not None and line["due_at"] <= self.now and not is_due
             if not rings:
                 line["due_at"] = due_at
 
-    def _call_back(self, line, surplus):
+    def _call_back(self, line, surplus, takes_turns):
         pending = [
             (place["rank"], task_id)
             for task_id, place in line["places"].items()
@@ -95,6 +112,8 @@ class Lines:
         for _, task_id in sorted(pending, reverse=True)[:surplus]:
             self.tasks[task_id].update(status="blocked", updated_at=self.now)
             line["places"][task_id]["is_admitted"] = False
+            if takes_turns:
+                self.tasks[task_id]["rank"] = line["places"][task_id]["rank"]
 
     def _frees_at(self, type_name, line):
         rate = self.types[type_name]["key_rate_limit"]

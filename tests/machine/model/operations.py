@@ -87,9 +87,12 @@ class Operations:
             self.remove(changed)
         else:
             for task in meant:
-                task["rank"] = self.rank_of(self.kind_of(task), task["priority"], task["deadline_at"])
+                rank = self.waiting_rank(task)
+                if self.has_its_turn(task) or rank == task["rank"]:
+                    continue
+                task["rank"] = rank
                 if self.place_of(task["id"]) is not None:
-                    self.place_of(task["id"])["rank"] = task["rank"]
+                    self.place_of(task["id"])["rank"] = rank
         operation["changed"] += len(changed)
         walks_again = operation["kind"] == "cancel_tasks" and not set(DIRECT) & set(operation["which"])
         is_first = operation["left"] is None

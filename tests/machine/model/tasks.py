@@ -14,11 +14,23 @@ class Tasks:
     def kind_of(self, task):
         return self.types[task["type"]]
 
-    def rank_of(self, kind, priority, deadline_at):
+    def rank_of(self, kind, priority, available_at, deadline_at):
         """Return the place of a task among its equals, lowest first."""
         if kind["claim_order"] == "deadline":
             return LATEST_RANK if deadline_at is None else START_MILLISECONDS + deadline_at * 1000
+        if kind["priority_aging_seconds"] is not None:
+            return START_MILLISECONDS + 1000 * (available_at - priority * kind["priority_aging_seconds"])
         return -priority
+
+    def waiting_rank(self, task):
+        """Return the rank that the policies of now give to a task that waits."""
+        since = task["available_at"] if task["attempts"] == 0 else task["created_at"]
+        return self.rank_of(self.kind_of(task), task["priority"], since, task["deadline_at"])
+
+    def has_its_turn(self, task):
+        """Tell whether the rank of the task is the turn of its key."""
+        takes_turns = self.kind_of(task)["key_order"] == "round_robin"
+        return takes_turns and task["status"] == "pending"
 
     def is_overdue(self, task):
         return task["due_at"] is not None and task["due_at"] <= self.now
@@ -45,8 +57,11 @@ class Tasks:
                 task.update(status="scheduled", due_at=first_of(task["available_at"], task["deadline_at"]))
                 continue
             task.update(status="pending", due_at=self.gives_up_at(task))
-            if task["key"] is not None:
+            if self.line_key(task) is not None:
                 task.update(status="blocked", is_followed=True)
+                if self.kind_of(task)["key_order"] == "round_robin":
+                    # The rank of an earlier turn is over.
+                    task["rank"] = self.waiting_rank(task)
                 joining.append(task)
         if joining:
             self.join_line(joining)
@@ -88,12 +103,14 @@ class Tasks:
             raise Refused("task_not_waiting")
         if task["priority"] == priority:
             return
-        if self.kind_of(task)["claim_order"] == "priority":
-            task["rank"] = max(-LATEST_RANK, min(LATEST_RANK, task["rank"] + task["priority"] - priority))
+        if not self.has_its_turn(task):
+            kind = self.kind_of(task)
+            ranks = [self.rank_of(kind, each, 0, None) for each in (task["priority"], priority)]
+            rank = max(-LATEST_RANK, min(LATEST_RANK, task["rank"] + ranks[1] - ranks[0]))
+            if rank != task["rank"] and self.line_key(task) is not None and self.place_of(task_id) is not None:
+                self.place_of(task_id)["rank"] = rank
+            task["rank"] = rank
         task.update(priority=priority, updated_at=self.now)
-        place = self.place_of(task_id)
-        if place is not None:
-            place["rank"] = task["rank"]
 
     def requeue(self, task_id, extra_attempts=None):
         task = self.find(task_id)
@@ -113,13 +130,13 @@ class Tasks:
             cleared = ("result", "failure_reason", "claimed_by", "claimed_at", "token")
             task.update(dict.fromkeys((*cleared, "attempt_ends_at", "first_claimed_at", "completed_at")))
             task.update(status="pending", progress=0, available_at=self.now, updated_at=self.now)
-            task["rank"] = self.rank_of(self.kind_of(task), task["priority"], task["deadline_at"])
+            task["rank"] = self.rank_of(self.kind_of(task), task["priority"], self.now, task["deadline_at"])
             seconds = self.kind_of(task)["expires_after_seconds"]
             task["due_at"] = first_of(None if seconds is None else self.now + seconds, task["deadline_at"])
         held_back = [task for task in tasks if self.waits_again(task)]
         for task in held_back:
             task.update(status="blocked", due_at=task["deadline_at"])
-        keyed = [task for task in tasks if task["key"] is not None]
+        keyed = [task for task in tasks if self.line_key(task) is not None]
         for task in keyed:
             task["is_followed"] = True
         # Requeued before anybody was told of its end, it may still have its old place in line.

@@ -15,10 +15,13 @@ DEFAULTS = {
     "dedupe_window_seconds": None,
     "on_duplicate": "return",
     "claim_order": "priority",
+    "priority_aging_seconds": None,
     "max_concurrency": None,
     "rate_limit": None,
     "key_max_concurrency": None,
     "key_rate_limit": None,
+    "key_order": "priority",
+    "result_schema": None,
     "retention_seconds": 30 * 86400,
     "is_active": True,
     "is_paused": False,
@@ -48,12 +51,20 @@ class Types:
         changes = {field: value for field, value in given.items() if kind[field] != value}
         self._refuse_limits_below_what_runs(name, kind, changes)
         kind.update(changes)
-        if changes.keys() & {"key_max_concurrency", "key_rate_limit"}:
+        if changes.keys() & {"key_max_concurrency", "key_rate_limit", "key_order"}:
             for (of_type, _), line in self.lines.items():
                 if of_type == name:
                     line["due_at"] = self.now
-        if "claim_order" in changes:
+        if changes.keys() & {"claim_order", "priority_aging_seconds", "key_order"}:
             self.begin("rerank_tasks", {"type": name})
+
+    def command(self, worker_id, command):
+        """Tell a worker what to do, or with None take that back."""
+        if worker_id not in self.workers:
+            raise Refused("worker_not_found")
+        self.commands.pop(worker_id, None)
+        if command is not None:
+            self.commands[worker_id] = command
 
     def find_type(self, name):
         if name not in self.types:
@@ -62,8 +73,8 @@ class Types:
 
     def _refuse_limits_below_what_runs(self, name, kind, changes):
         claimed = [task for task in self.tasks.values() if task["type"] == name and task["status"] == "claimed"]
-        of_keys = [task["key"] for task in claimed if self.place_of(task["id"]) is not None]
-        most_of_a_key = max((of_keys.count(key) for key in of_keys), default=0)
+        of_lines = [self.line_name_of(task["id"]) for task in claimed if self.place_of(task["id"]) is not None]
+        most_of_a_key = max((of_lines.count(line) for line in of_lines), default=0)
         for limit, running in (("max_concurrency", len(claimed)), ("key_max_concurrency", most_of_a_key)):
             wanted = changes.get(limit)
             is_lowered = wanted is not None and (kind[limit] is None or wanted < kind[limit])
