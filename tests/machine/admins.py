@@ -64,7 +64,13 @@ class Admins(Steps):
     def switch_type(self, name, flag):
         self._change_type(name, {flag: not self.model.types[name][flag]})
 
-    @precondition(lambda self: any(kind["is_paused"] or not kind["is_active"] for kind in self.model.types.values()))
+    def is_held_up(self):
+        """Tell whether something is paused, drained or commanded, which is to last for a few steps only."""
+        types = self.model.types.values()
+        is_queue_held_up = self.model.is_paused or self.model.is_draining or self.model.commands
+        return is_queue_held_up or any(kind["is_paused"] or not kind["is_active"] for kind in types)
+
+    @precondition(is_held_up)
     @rule()
     def resume_types(self):
         for name in TYPES:
@@ -87,7 +93,7 @@ class Admins(Steps):
 
     @rule(
         given=st.fixed_dictionaries(
-            {}, optional={name: st.sampled_from([False, False, True]) for name in ("is_paused", "is_draining")}
+            {}, optional={name: st.sampled_from([False, False, False, True]) for name in ("is_paused", "is_draining")}
         )
     )
     def change_queue(self, given):
@@ -101,6 +107,13 @@ class Admins(Steps):
     @rule()
     def resume_queue(self):
         self.change_queue({"is_paused": False, "is_draining": False})
+
+    @precondition(lambda self: self.is_held_up())
+    @rule()
+    def resume_all(self):
+        self.change_queue({"is_paused": False, "is_draining": False})
+        self.resume_types()
+        self.command_nobody()
 
     @rule(name=A_TYPE)
     def look_at_type(self, name):

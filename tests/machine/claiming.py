@@ -72,7 +72,14 @@ class Claiming(Steps):
         does=st.booleans(),
     )
     def claim_batch(self, worker_id, types, sort_by, descending, max_tasks, does):
-        body = {"worker_id": worker_id, "types": types, "max_tasks": max_tasks}
+        self._claim_batch({"worker_id": worker_id}, types, sort_by, descending, max_tasks, does)
+
+    def claim_of(self, worker_id, type_name, *, max_tasks):
+        """Claim tasks of one type."""
+        self._claim_batch({"worker_id": worker_id}, [type_name], None, False, max_tasks, False)
+
+    def _claim_batch(self, body, types, sort_by, descending, max_tasks, does):
+        body.update(types=types, max_tasks=max_tasks)
         order = self._order(body, tuple(types), sort_by, descending, does, max_tasks)
         answer = self.send("POST", "/tasks/batch/claim", body)
         taken = self.expect("claim_batch", answer, lambda: self.model.claim(order))

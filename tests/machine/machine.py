@@ -11,6 +11,8 @@ from tests.machine.steps import TYPES
 from tests.machine.workers import Workers
 
 STEPS = {"number": 0}
+# Whatever else is drawn, there are limits to obey.
+LIMITS_AT_FIRST = {"alpha": {"max_concurrency": 2}, "beta": {"rate_limit": "2/10"}, "gamma": {}}
 
 
 class Machine(Producers, Workers, Admins, People, Schedulers, Passing, RuleBasedStateMachine):
@@ -24,7 +26,7 @@ class Machine(Producers, Workers, Admins, People, Schedulers, Passing, RuleBased
     @initialize(alpha=CHANGES, beta=CHANGES, gamma=CHANGES)
     def register_types(self, alpha, beta, gamma):
         for name, given in zip(TYPES, (alpha, beta, gamma), strict=True):
-            self.register(name, {"lease_seconds": 60, "key_max_concurrency": 1, **given})
+            self.register(name, {"lease_seconds": 60, "key_max_concurrency": 1, **LIMITS_AT_FIRST[name], **given})
             self.create_one_more(name, 1, 0, None)
 
     @invariant()

@@ -1,14 +1,15 @@
 """What time does, with housekeeping or without."""
 
 from hypothesis import strategies as st
-from hypothesis.stateful import rule
+from hypothesis.stateful import precondition, rule
 
+from tests.machine.claiming import Claiming
 from tests.machine.model.housekeeping import JOBS
 from tests.machine.model.types import parse_rate
-from tests.machine.steps import OUTCOMES, Steps
+from tests.machine.steps import OUTCOMES, WORKER
 
 
-class Passing(Steps):
+class Passing(Claiming):
     """Rules of time."""
 
     @rule(seconds=st.sampled_from([1, 5, 10, 10, 20, 30, 30, 45, 60, 61, 100]))
@@ -21,6 +22,23 @@ class Passing(Steps):
         edges = sorted(edge for edge in self._edges() if edge is not None and 0 < edge - self.model.now <= 3600)
         if edges:
             self._pass(edges[min(number, len(edges) - 1)] - self.model.now - is_early)
+
+    def has_recent_claims(self):
+        return any(kind["rate_limit"] is not None and kind["recent"] for kind in self.model.types.values())
+
+    @precondition(has_recent_claims)
+    @rule(is_early=st.booleans(), worker_id=WORKER)
+    def claim_as_soon_as_a_rate_allows(self, is_early, worker_id):
+        """Claim until the rate of a type is reached, and again in the instant, or the second before, when it is not."""
+        for name, kind in self.model.types.items():
+            if kind["rate_limit"] is None or not kind["recent"]:
+                continue
+            claims, seconds = parse_rate(kind["rate_limit"])
+            self.claim_of(worker_id, name, max_tasks=claims)
+            frees_at = kind["recent"][0] + seconds
+            if frees_at - is_early > self.model.now:
+                self._pass(frees_at - is_early - self.model.now)
+            self.claim_of(worker_id, name, max_tasks=1)
 
     def _edges(self):
         """Yield when alarms ring, claims cease to count, and tasks are too old to be equal."""

@@ -14,8 +14,14 @@ DEAD_LETTERS = st.one_of(
     *(st.fixed_dictionaries({name: one}) for name, one in {"type": TYPE, "failure_reason": REASONS}.items()),
     st.fixed_dictionaries({}, optional={"type": TYPE, "worker_id": WORKER, "is_old": st.booleans()}),
 )
-TO_CANCEL = st.fixed_dictionaries(
-    {}, optional={"type": TYPE, "statuses": st.lists(st.sampled_from(UNFINISHED), min_size=1, unique=True)}
+_SOME_STATUSES = st.lists(st.sampled_from(UNFINISHED), min_size=1, max_size=2, unique=True)
+# To cancel all leaves little to do, so that is seldom.
+TO_CANCEL = st.one_of(
+    st.fixed_dictionaries({"type": TYPE, "statuses": _SOME_STATUSES}),
+    st.fixed_dictionaries({"type": TYPE, "statuses": _SOME_STATUSES}),
+    st.fixed_dictionaries({"statuses": _SOME_STATUSES}),
+    st.fixed_dictionaries({"type": TYPE}),
+    st.just({}),
 )
 
 

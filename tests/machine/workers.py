@@ -36,7 +36,7 @@ class Workers(Claiming):
 
     def _speaker(self, number, manner):
         """Return a task that was claimed, who speaks for it, and with which token."""
-        hold = self.pick(number, self.holds)
+        hold = self.pick(number // 2, self._live_holds() if number % 2 else self.holds) or self.pick(number, self.holds)
         if hold is None:
             return 10**9, WORKERS[0], "nonsense"
         task_id, worker_id, token = hold
@@ -49,6 +49,11 @@ class Workers(Claiming):
             "with nonsense": "nonsense",
         }
         return task_id, worker_id, tokens.get(manner, token)
+
+    def _live_holds(self):
+        """Return those claims of which the task is still being worked on."""
+        tasks = self.model.tasks
+        return [hold for hold in self.holds if hold[0] in tasks and tasks[hold[0]]["status"] == "claimed"]
 
     def _report(self, verb_name, number, manner, path, body, verb):
         task_id, worker_id, token = self._speaker(number, manner)
