@@ -57,7 +57,8 @@ class Server:
     """One application, and a direct look into its tables."""
 
     def __init__(self, database_url):
-        # A busy machine must not look like a backup that is going on.
+        # A busy machine must not look like a backup that is going on, and `close` gives the process back as it was.
+        self._patience = floor.SLOW_SECONDS, operations._AT_ONCE_SECONDS
         floor.SLOW_SECONDS = math.inf
         # Nothing is done after an answer, when nobody could say whether it has been done yet.
         settings = Settings(
@@ -123,5 +124,6 @@ class Server:
         return Answer(int(told[0][:3]), json.loads(text))
 
     def close(self):
+        floor.SLOW_SECONDS, operations._AT_ONCE_SECONDS = self._patience
         self.rows.close()
         self.database.dispose()
