@@ -129,7 +129,7 @@ def _create(tx: Transaction, drafts: list[_Draft], outcomes: list[Outcome | None
     by_hash = {**existing, **_insert(tx, fresh, prerequisites)}
     for draft in fresh:
         outcomes[draft.index] = Created(by_hash[draft.row["dedupe_hash"]])
-    for draft in [*(firsts[hashed] for hashed in existing), *later]:
+    for draft in [*(draft for hashed, draft in firsts.items() if hashed in existing), *later]:
         outcome = outcomes[draft.index] = _meet(tx, draft, by_hash[draft.row["dedupe_hash"]])
         if isinstance(outcome, Created):
             # It may have been replaced, and the next one meets it as it is now.

@@ -17,6 +17,7 @@ from app.storage.database import Row, Transaction
 from app.storage.models import line_places, tasks
 
 _FORGET_HASHES = update(tasks).where(tasks.c.id.in_(bindparam("task_ids", expanding=True))).values(dedupe_hash=null())
+_MAX_TRIES = 10
 _ASKED_FOR = ("params", "priority", "available_at", "deadline_at")
 _REPLACED = (*_ASKED_FOR, "claim_rank")
 _REPLACE = (
@@ -75,15 +76,20 @@ def meet_duplicate(tx: Transaction, task_type: TaskType, existing: Row, row: Row
     if action == "replace" and tx.is_rerun and all(existing[name] == row[name] for name in _ASKED_FOR):
         # The first run of this very work, whose answer was lost, has replaced it.
         return Created(existing, True, True)
-    if action == "replace" and existing["status"] in WAITING:
-        replaced = _replace(tx, task_type, existing, row)
-        if replaced is not None:
-            return Created(replaced, True, True)
+    if action == "replace":
+        for _try in range(_MAX_TRIES):
+            if existing["status"] not in WAITING:
+                break
+            replaced = _replace(tx, task_type, existing, row)
+            if replaced is not None:
+                return Created(replaced, True, True)
+            # It may wait in another way since it was read: admitted, say, by what the same batch has replaced before.
+            existing = read_task(tx, existing["id"])
     return Created(existing, True)
 
 
 def _replace(tx: Transaction, task_type: TaskType, existing: Row, row: Row) -> Row | None:
-    """Let the waiting task take over what was asked for; None if it waits no longer."""
+    """Let the waiting task take over what was asked for; None if its status is no longer the one that was seen."""
     # What waits for other tasks goes on waiting for them.
     is_blocked = existing["status"] == TaskStatus.BLOCKED
     status, due_at = row["status"], row["due_at"]

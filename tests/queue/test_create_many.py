@@ -199,6 +199,22 @@ def test_equal_tasks_of_a_batch_replace_each_other_in_their_order(queue):
     assert (stored["status"], stored["priority"]) == (TaskStatus.PENDING, 3)
 
 
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_a_task_is_replaced_that_the_same_batch_has_just_admitted_to_its_place(queue, in_turn):
+    queue.register(on_duplicate="replace", dedupe="unfinished", key_max_concurrency=1)
+    tasks = [queue.create("work", {"n": n}, concurrency_key="k", priority=1)["id"] for n in range(2)]
+    # In whatever order the database shows the equal tasks, they are met in that of the batch.
+    numbers = [0, 1] if in_turn else [1, 0]
+    results = queue.do(create_tasks, [new(n, concurrency_key="k", priority=-n) for n in numbers])
+    assert [each.task["id"] for each in results] == [tasks[n] for n in numbers]
+    assert [each.is_replaced for each in results] == [True, True]
+    rows = [queue.do(read_task, task_id) for task_id in tasks]
+    assert [row["priority"] for row in rows] == [0, -1]
+    # Each gives its place to the other when it is replaced, and the last to be replaced is behind.
+    last = rows[numbers[-1]]
+    assert [row["id"] for row in rows if row["status"] == TaskStatus.BLOCKED] == [last["id"]]
+
+
 def test_a_new_task_of_a_batch_is_replaced_by_the_next_equal_one(queue):
     queue.register(on_duplicate="replace", dedupe="unfinished")
     one, two = queue.do(create_tasks, [new("x"), new("x", priority=7)])

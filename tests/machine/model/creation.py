@@ -23,10 +23,14 @@ BLANK = {
 
 
 class Created:
-    """What came of one new task: the task, whether it was there already, and whether it was replaced."""
+    """What came of one new task: the task, whether it was there already, and whether it was replaced.
 
-    def __init__(self, task, is_duplicate=False, is_replaced=False):
+    `seen` is the task as it is shown: what comes after it in a batch may change it again.
+    """
+
+    def __init__(self, task, is_duplicate=False, is_replaced=False, seen=None):
         self.task = task
+        self.seen = seen or copy.deepcopy(task)
         self.is_duplicate = is_duplicate
         self.is_replaced = is_replaced
 
@@ -82,7 +86,7 @@ class Creation:
             raise Refused("queue_draining")
         outcomes = [None] * len(asked)
         ids = iter(ids)
-        fresh, others, known = [], [], set()
+        fresh, others, known, seen = [], [], set(), {}
         for index, wanted in enumerate(asked):
             try:
                 draft = self._draft(wanted)
@@ -91,18 +95,23 @@ class Creation:
                 continue
             is_first = draft["equal"] is None or draft["equal"] not in known
             known.add(draft["equal"])
-            if is_first and self._find_equal(draft) is None:
+            existing = self._find_equal(draft) if is_first else None
+            if is_first and existing is None:
                 fresh.append((index, draft))
             else:
+                if existing is not None:
+                    seen[draft["equal"]] = copy.deepcopy(existing)
                 others.append((not is_first, index, draft, wanted))
         joining = []
-        for index, draft in fresh:
+        for _, draft in fresh:
             joining += self._insert(draft, next(ids, None))
-            outcomes[index] = Created(draft)
         if joining:
             self.join_line(joining)
+        for index, draft in fresh:
+            outcomes[index] = Created(draft)
+            seen[draft["equal"]] = outcomes[index].seen
         for _, index, draft, wanted in sorted(others, key=lambda each: each[:2]):
-            outcomes[index] = self._meet(draft, wanted)
+            outcomes[index] = self._meet(draft, wanted, seen)
         return outcomes
 
     def _draft(self, wanted):
@@ -200,16 +209,18 @@ class Creation:
             return [task]
         return []
 
-    def _meet(self, draft, wanted):
-        """Do with the equal task that is there what the request or the type says."""
+    def _meet(self, draft, wanted, seen):
+        """Do with the equal task that is there, seen so, what the request or the type says."""
         existing = next(task for task in self.tasks.values() if task["equal"] == draft["equal"])
         action = wanted.get("on_duplicate") or self.kind_of(draft)["on_duplicate"]
         if action == "reject":
             return Refused("duplicate_task")
         if action == "replace" and existing["status"] in WAITING:
             self._replace(existing, draft)
-            return Created(existing, True, True)
-        return Created(existing, True)
+            outcome = Created(existing, True, True)
+            seen[draft["equal"]] = outcome.seen
+            return outcome
+        return Created(existing, True, seen=seen[draft["equal"]])
 
     def _replace(self, task, draft):
         """Let a waiting task take over what was asked for; what waits for others goes on waiting for them."""
