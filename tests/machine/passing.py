@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from tests.machine.claiming import Claiming
+from tests.machine.model.base import first_of
 from tests.machine.model.housekeeping import JOBS
 from tests.machine.model.types import parse_rate
 from tests.machine.steps import OUTCOMES, WORKER
@@ -35,8 +36,9 @@ class Passing(Claiming):
                 continue
             claims, seconds = parse_rate(kind["rate_limit"])
             self.claim_of(worker_id, name, max_tasks=claims)
-            frees_at = kind["recent"][0] + seconds
-            if frees_at - is_early > self.model.now:
+            # Those that no longer counted are forgotten now, and there may have been nothing to claim.
+            frees_at = first_of(*(at + seconds for at in kind["recent"]))
+            if frees_at is not None and frees_at > self.model.now + is_early:
                 self._pass(frees_at - is_early - self.model.now)
             self.claim_of(worker_id, name, max_tasks=1)
 
