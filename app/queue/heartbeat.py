@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, case, update
+from sqlalchemy import bindparam, or_, update
 
 from app.errors import TaskCancelled, TryAgain
 from app.lifecycle import TaskStatus
@@ -24,12 +24,10 @@ _EXTEND = (
         tasks.c.status == int(TaskStatus.CLAIMED),
         tasks.c.lease_token == bindparam("token"),
         tasks.c.claimed_by == bindparam("worker"),
+        # However alive the worker is, an attempt ends when its time is up.
+        or_(tasks.c.attempt_ends_at.is_(None), tasks.c.attempt_ends_at >= _ends),
     )
-    # However alive the worker is, an attempt ends when its time is up.
-    .values(
-        due_at=case((tasks.c.attempt_ends_at < _ends, tasks.c.attempt_ends_at), else_=_ends),
-        updated_at=bindparam("at", type_=Instant),
-    )
+    .values(due_at=_ends, updated_at=bindparam("at", type_=Instant))
 )
 _EXTEND_WITH_PROGRESS = _EXTEND.values(progress=bindparam("done"), progress_message=bindparam("message"))
 _EXTEND_WITH_RESULT = _EXTEND_WITH_PROGRESS.values(result=bindparam("partial", type_=tasks.c.result.type))
@@ -96,25 +94,23 @@ def _extend(
     report: Row,
 ) -> Told:
     # With a token the update alone decides; without one, or when it hits nothing, the row is read to say why.
-    token = lease_token
+    token, attempt_ends_at = lease_token, None
     for _try in range(_MAX_TRIES):
         lease = read_token(token)
         if lease is not None:
             ends = tx.now + timedelta(seconds=lease_seconds or lease.seconds)
+            ends = min(ends, attempt_ends_at or ends)
             if tx.changes(
                 statement,
                 {"task_id": task_id, "token": token, "worker": worker_id, "ends": ends, "at": tx.now, **report},
             ):
-                task_type = find_type_by_id(tx, lease.type_id)
-                if task_type.policies.attempt_timeout_seconds is not None:
-                    ends = read_task(tx, task_id)["due_at"]
-                return _tell(tx, worker_id, task_type, ends)
+                return _tell(tx, worker_id, find_type_by_id(tx, lease.type_id), ends)
         task = read_task(tx, task_id)
         if task["status"] == TaskStatus.CANCELLED and task["claimed_by"] == worker_id:
             if lease_token is None or task["lease_token"] == lease_token:
                 return _tell(tx, worker_id, find_type_by_id(tx, task["type_id"]), None)
         check_holder(task, worker_id, lease_token)
-        token = task["lease_token"]
+        token, attempt_ends_at = task["lease_token"], task["attempt_ends_at"]
     raise TryAgain(retry_after_seconds=1)
 
 

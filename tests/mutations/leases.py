@@ -160,15 +160,15 @@ LEASES = (
     Mutation(
         "A heartbeat reaches beyond the time of the attempt",
         "app/queue/heartbeat.py",
-        "case((tasks.c.attempt_ends_at < _ends, tasks.c.attempt_ends_at), else_=_ends)",
-        "_ends",
+        "        or_(tasks.c.attempt_ends_at.is_(None), tasks.c.attempt_ends_at >= _ends),\n",
+        "",
         _FINISH,
     ),
     Mutation(
         "A heartbeat ends the lease at the end of the attempt, however far that is",
         "app/queue/heartbeat.py",
-        "tasks.c.attempt_ends_at < _ends,",
-        "tasks.c.attempt_ends_at > _ends,",
+        "min(ends, attempt_ends_at or ends)",
+        "attempt_ends_at or ends",
         _FINISH,
     ),
     Mutation(

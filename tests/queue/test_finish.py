@@ -289,13 +289,22 @@ def test_a_lease_that_is_kept_alive_does_not_expire(queue, claimed, clock):
     assert queue.do(read_task, claimed["id"])["attempts"] == 1
 
 
-def test_no_heartbeat_reaches_beyond_the_time_of_the_attempt(queue, clock):
+@pytest.mark.parametrize("is_changed_meanwhile", [False, True])
+def test_no_heartbeat_reaches_beyond_the_time_of_the_attempt(queue, clock, is_changed_meanwhile):
     kind = queue.register(lease_seconds=60, attempt_timeout_seconds=100)
     queue.create()
     task = queue.must_claim(kind)
     end = clock.instant + timedelta(seconds=100)
-    clock.advance(seconds=50)
+    if is_changed_meanwhile:
+        # For the attempts that begin from now on.
+        queue.register(lease_seconds=60, attempt_timeout_seconds=None)
+    clock.advance(seconds=20)
+    for token in (task["lease_token"], None):
+        told = _beat(queue, task, token=token)
+        assert told.lease_expires_at == clock.instant + timedelta(seconds=60)
+    clock.advance(seconds=30)
     assert _beat(queue, task).lease_expires_at == end
+    assert queue.do(read_task, task["id"])["due_at"] == end
     clock.advance(seconds=50)
     assert queue.do(do_what_is_due) == 1
     queue.must_claim(kind, worker_id="w2")
