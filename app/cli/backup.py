@@ -98,7 +98,7 @@ def _copy_and_check(source: Path, target: Path) -> str:
 
     with (
         closing(sqlite3.connect(source.absolute().as_uri() + "?mode=rw", uri=True, isolation_level=None)) as original,
-        closing(sqlite3.connect(target, isolation_level=None)) as copy,
+        closing(sqlite3.connect(target.absolute(), isolation_level=None)) as copy,
     ):
         # In a transaction of its own the copy does not begin anew whenever somebody else has written.
         original.execute("BEGIN")

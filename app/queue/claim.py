@@ -103,8 +103,9 @@ def _heads_in_time(tx: Transaction, type_ids: list[int]) -> Iterator[Row]:
             overdue = [head for head in in_time if is_overdue(tx, head)]
             if not overdue:
                 break
-            for head in overdue:
-                _give_up_overdue(tx, head)
+            if not sum(_give_up_overdue(tx, head) for head in overdue):
+                # Somebody holds them: the claims of their types pass them by.
+                break
             in_time = tx.all(_HEADS_IN_ORDER, {"type_ids": type_ids})
         yield from in_time
 
@@ -176,7 +177,9 @@ def _claim_first(tx: Transaction, task_type: TaskType, order: ClaimOrder, floor:
         if task is None:
             return None
         if is_overdue(tx, task):
-            _give_up_overdue(tx, task)
+            if not _give_up_overdue(tx, task):
+                # Somebody holds it: what stands behind it is free.
+                return _take_free(tx, task_type, order, task)
             task = _find_head(tx, task_type.id, floor)
             continue
         claimed = _take_head(tx, task_type, order, task)
@@ -189,10 +192,10 @@ def _claim_first(tx: Transaction, task_type: TaskType, order: ClaimOrder, floor:
     return None
 
 
-def _give_up_overdue(tx: Transaction, first: Row) -> None:
-    """Give up this overdue task, and those of its type behind it that are overdue too."""
+def _give_up_overdue(tx: Transaction, first: Row) -> int:
+    """Give up this overdue task, and those of its type behind it that are overdue too; return how many there were."""
     heads = tx.all(_HEADS, place_of(first))
-    expire_waiting(tx, [head["id"] for head in heads if is_overdue(tx, head)])
+    return expire_waiting(tx, [head["id"] for head in heads if is_overdue(tx, head)])
 
 
 def _take_head(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Row) -> Row | None:
@@ -200,6 +203,11 @@ def _take_head(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Ro
         taken = take_seen(tx, task_type, order, task)
         if taken is not None:
             return taken
+    return _take_free(tx, task_type, order, task)
+
+
+def _take_free(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Row) -> Row | None:
+    """Take the first task from this one on that nobody holds."""
     if tx.skips_locked_rows or task_type.needs_transaction:
         return take_in_transaction(tx, task_type, order, _HEAD_FROM_PLACE, place_of(task))
     return _claim_candidate(tx, {task_type.id: task_type}, order)

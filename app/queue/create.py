@@ -54,7 +54,9 @@ def create_task(tx: Transaction, new: NewTask) -> Created:
     Raises QueueDraining, TaskTypeNotFound, TaskTypeInactive, InvalidParameters, in this order; InstantPassed for a
     deadline that leaves no time for a start; DependencyNotFound, DuplicateTask.
     """
-    refuse_while_draining(tx)
+    if not tx.is_rerun:
+        # The first run was let in, and may have created the task.
+        refuse_while_draining(tx)
     for try_ in range(_MAX_TRIES):
         task_type = find_type(tx, new.type_name, fresh=try_ > 0)
         row = checked_row(tx, task_type, new, unique_hash=tx.nonce * 2)

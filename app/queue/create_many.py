@@ -60,7 +60,9 @@ def create_tasks(tx: Transaction, news: Sequence[NewTask | QueueError], *, atomi
     What has been refused before it came here keeps its place. With `atomic` all of them are created or none: raises
     BatchRefused, which names the fault of each. Raises QueueDraining whatever the tasks are.
     """
-    refuse_while_draining(tx)
+    if not tx.is_rerun:
+        # The first run was let in, and may have created the tasks.
+        refuse_while_draining(tx)
     for try_ in range(_MAX_TRIES):
         outcomes: list[Outcome | None] = [None] * len(news)
         drafts = []

@@ -22,7 +22,12 @@ _ASKED_FOR = ("params", "priority", "available_at", "deadline_at")
 _REPLACED = (*_ASKED_FOR, "claim_rank")
 _REPLACE = (
     update(tasks)
-    .where(tasks.c.id == bindparam("task_id"), tasks.c.status == bindparam("seen_status"))
+    .where(
+        tasks.c.id == bindparam("task_id"),
+        tasks.c.status == bindparam("seen_status"),
+        # It may have been claimed and have failed since it was seen, and wait again.
+        tasks.c.attempts == bindparam("seen_attempts"),
+    )
     .values(
         {
             **{name: bindparam(f"new_{name}", type_=tasks.c[name].type) for name in _REPLACED},
@@ -89,7 +94,7 @@ def meet_duplicate(tx: Transaction, task_type: TaskType, existing: Row, row: Row
 
 
 def _replace(tx: Transaction, task_type: TaskType, existing: Row, row: Row) -> Row | None:
-    """Let the waiting task take over what was asked for; None if its status is no longer the one that was seen."""
+    """Let the waiting task take over what was asked for; None if it does not wait as it was seen."""
     # What waits for other tasks goes on waiting for them.
     is_blocked = existing["status"] == TaskStatus.BLOCKED
     status, due_at = row["status"], row["due_at"]
@@ -104,6 +109,7 @@ def _replace(tx: Transaction, task_type: TaskType, existing: Row, row: Row) -> R
     parameters = {
         "task_id": existing["id"],
         "seen_status": existing["status"],
+        "seen_attempts": existing["attempts"],
         "next_status": status,
         "due": due_at,
         "at": tx.now,

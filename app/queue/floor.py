@@ -17,22 +17,24 @@ from app.storage.database import Row, Transaction
 
 # No look at a small queue takes as long, unless the database is far or busy.
 SLOW_SECONDS = 0.002
-# Being busy passes, and comparing costs a statement: so many slow looks in a row before the first comparison, so many
-# comparisons in a row, and so many times as fast must looks from the floor have been in all of them together.
+# Being busy passes, and comparing costs a statement: so many slow looks in a row before the first comparison. Of the
+# last comparisons the quickest looks count, since beside an old view every look from the start is slow.
 SLOW_LOOKS = 50
 COMPARISONS = 5
 _GAIN = 2
-# For so many times as long as the look took, the next ones begin at the floor.
+# For so many times as long as the look from the start takes, the next ones begin at the floor.
 _KEPT_FOR = 10
+_MOST_SECONDS = 10.0
 _REMEMBERED_SECONDS = 600
-_NO_SLOW_LOOKS = (0, 0.0, 0.0)
+# How many there were, and what the last comparisons showed: seconds from the start, seconds from the floor.
+_NO_SLOW_LOOKS: tuple[int, tuple[tuple[float, float], ...]] = (0, ())
 
 Look = Callable[[Any], list[Row]]
 
 
 def find_floor(tx: Transaction, of: Hashable) -> Any:
     """Return the floor of this kind of look, or None if it has none now."""
-    return tx.cache.peek(("floor", of))
+    return tx.cache.recall(("floor", of))
 
 
 def keep_floor(tx: Transaction, of: Hashable, floor: Any, seconds: float) -> None:
@@ -46,22 +48,21 @@ def look_from_start(tx: Transaction, of: Hashable, look: Look, floor_of: Callabl
     found = look(None)
     seconds = monotonic() - began
     counter = ("slow looks", of)
-    looks, from_start, from_floor = tx.cache.peek(counter) or _NO_SLOW_LOOKS
+    looks, compared = tx.cache.recall(counter) or _NO_SLOW_LOOKS
     goes_on = seconds > SLOW_SECONDS
     if not (goes_on or looks):
         return found
     looks += 1
     if goes_on and looks > SLOW_LOOKS:
         floor = floor_of(found)
-        from_start += seconds
-        from_floor += _seconds_of(look, floor)
-        if looks >= SLOW_LOOKS + COMPARISONS:
+        compared = (*compared, (seconds, _seconds_of(look, floor)))[-COMPARISONS:]
+        if len(compared) == COMPARISONS:
+            from_start, from_floor = (min(each) for each in zip(*compared, strict=True))
             goes_on = from_floor * _GAIN < from_start
             if goes_on:
-                keep_floor(tx, of, floor, seconds * _KEPT_FOR)
-                # When its time is over, one more comparison shows whether it is still of use; the older count less.
-                looks, from_start, from_floor = looks - 1, from_start / 2, from_floor / 2
-    tx.cache.keep(counter, (looks, from_start, from_floor) if goes_on else _NO_SLOW_LOOKS, _REMEMBERED_SECONDS)
+                # When its time is over, one more comparison shows whether it is still of use.
+                keep_floor(tx, of, floor, min(from_start * _KEPT_FOR, _MOST_SECONDS))
+    tx.cache.keep(counter, (looks, compared) if goes_on else _NO_SLOW_LOOKS, _REMEMBERED_SECONDS)
     return found
 
 

@@ -104,8 +104,14 @@ def _compile(text: str) -> CompiledSchema:
         _compiled[text] = compiled
         return compiled
     compiled = _compiled[text] = CompiledSchema(json.loads(text))
-    while sum(schema.characters for schema in list(_compiled.values())) > _MAX_CACHED_CHARACTERS:
-        _compiled.pop(next(iter(_compiled)), None)
+    # Of a copy, since other threads do the same.
+    kept = list(_compiled.items())
+    size = sum(schema.characters for _, schema in kept)
+    for oldest, schema in kept:
+        if size <= _MAX_CACHED_CHARACTERS:
+            break
+        _compiled.pop(oldest, None)
+        size -= schema.characters
     return compiled
 
 

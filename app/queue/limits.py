@@ -46,9 +46,11 @@ class Allowance:
 def lock_limits(tx: Transaction, task_type: TaskType, wanted: int = 1) -> Allowance:
     """Hold the type's limits until the end of the transaction; say how many of `wanted` tasks may be claimed now.
 
-    The claim is then made no earlier than those before it, however long this work has waited or slept since its
-    instant was taken: others have forgotten by now what counted then. Raises LimitReached, also when somebody else
-    holds the limits for a whole second: other types should not wait for that.
+    Where there is a rate, the claim is made now, and no earlier than those before it, however long this work has waited
+    or slept since its instant was taken: others have forgotten by now what counted then.
+
+    Raises LimitReached, also when somebody else holds the limits for a whole second: other types should not wait for
+    that.
     """
     row = tx.lock(_LOCK, {"type_id": task_type.id})
     if row is None:
@@ -57,8 +59,7 @@ def lock_limits(tx: Transaction, task_type: TaskType, wanted: int = 1) -> Allowa
     recent: list[int] = row["recent_claims"]
     policies = task_type.policies
     if policies.rate_limit is not None:
-        if recent:
-            tx.come_after(EPOCH + timedelta(microseconds=max(recent)))
+        tx.catch_up(EPOCH + timedelta(microseconds=max(recent, default=0)))
         claims, seconds = parse_rate(policies.rate_limit)
         since = (tx.now - timedelta(seconds=seconds) - EPOCH) // timedelta(microseconds=1)
         recent = [claimed_at for claimed_at in recent if claimed_at > since]

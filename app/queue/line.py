@@ -217,11 +217,12 @@ def note_claims(tx: Transaction, task_ids: list[int]) -> None:
     for key in keys:
         policies = find_type_by_id(tx, key["type_id"]).policies
         if policies.key_rate_limit is not None:
+            # However long this work has slept since its instant was taken: what is forgotten too early makes room for
+            # one too many.
+            tx.catch_up(EPOCH + timedelta(microseconds=max(key["recent_claims"], default=0)))
             recent = _recent_claims(tx, policies, key)
-            # No earlier than those before them, however long this work has slept since its instant was taken: what is
-            # forgotten too early makes room for one too many.
-            at = max([_microseconds(tx.now), *recent])
-            tx.execute(_REMEMBER, {"key_id": key["id"], "recent": [*recent, *[at] * numbers[key["id"]]]})
+            claims = [_microseconds(tx.now)] * numbers[key["id"]]
+            tx.execute(_REMEMBER, {"key_id": key["id"], "recent": [*recent, *claims]})
     admit(tx, sorted(numbers))
 
 

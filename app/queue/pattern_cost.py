@@ -6,7 +6,8 @@ pattern at every character: a thousand times the work of a plain one.
 
 import re
 
-_COUNTED = re.compile(r"\{\s*(\d{1,9})\s*(?:,\s*(\d{0,9})\s*)?\}", re.ASCII)
+# Linear: between two runs of blanks there is something else. The engine takes leading zeros, and blanks of all kinds.
+_COUNTED = re.compile(r"\{\s*([0-9]+)\s*(?:,\s*(?:([0-9]+)\s*)?)?\}")
 # In this mode blanks and comments may stand between what is repeated and how often.
 _WITH_BLANKS = re.compile(r"\(\?[a-zA-Z-]*x")
 MOST_STATES = 10**9
@@ -20,7 +21,7 @@ def count_states(pattern: str) -> int:
     length, factor = len(pattern), 1
     repeats_all = _WITH_BLANKS.search(pattern) is not None
     for counted in _COUNTED.finditer(pattern):
-        times = max(int(number) for number in counted.groups() if number)
+        times = max(_number(digits) for digits in counted.groups() if digits)
         if repeats_all or pattern[: counted.start()][-1:] in ")}?*+":
             factor *= max(times, 1)
         else:
@@ -28,3 +29,8 @@ def count_states(pattern: str) -> int:
         if factor > MOST_STATES:
             return MOST_STATES
     return min(length * factor, MOST_STATES)
+
+
+def _number(digits: str) -> int:
+    significant = digits.lstrip("0")
+    return int(significant or 0) if len(significant) < len(str(MOST_STATES)) else MOST_STATES

@@ -128,6 +128,9 @@ def find_types(tx: Transaction, type_ids: Sequence[int]) -> dict[int, TaskType]:
         # Kept once for all: a worker may ask with many patterns for thousands of types each.
         known = tx.cache.get("all types", lambda: load(_ALL, {})) or {}
         found = {type_id: known[type_id] for type_id in type_ids if type_id in known}
+        if missing := wanted - found.keys():
+            # Registered since that copy was read.
+            found |= load(_BY_IDS, {"type_ids": list(missing)})
     else:
         found = tx.cache.get(("types", tuple(type_ids)), lambda: load(_BY_IDS, {"type_ids": list(type_ids)})) or {}
     if len(found) < len(wanted):

@@ -18,6 +18,7 @@ class Cache:
         self._size = size
         self._clock = clock
         self._values: dict[Hashable, tuple[float, Any]] = {}
+        self._found: dict[Hashable, tuple[float, Any]] = {}
 
     def get(self, key: Hashable, load: Callable[[], T | None]) -> T | None:
         """Return the kept value of `key`, or load and keep it; None is never kept."""
@@ -35,15 +36,21 @@ class Cache:
         return loaded
 
     def keep(self, key: Hashable, value: Any, seconds: float) -> None:
-        """Keep what this process has found out by itself for a time of its own."""
-        if len(self._values) >= self._size:
-            self.clear()
-        self._values[key] = (self._clock() + seconds, value)
+        """Keep what this process has found out by itself for a time of its own; `recall` returns it."""
+        if len(self._found) >= self._size:
+            self._found = {}
+        self._found[key] = (self._clock() + seconds, value)
+
+    def recall(self, key: Hashable) -> Any:
+        """Return what was given to `keep`, or None; it is not forgotten with what people have changed."""
+        return self._unless_over(self._found.get(key))
 
     def peek(self, key: Hashable) -> Any:
-        """Return the kept value of `key`, or None."""
-        found = self._values.get(key)
-        return found[1] if found is not None and found[0] > self._clock() else None
+        """Return the loaded value of `key`, or None."""
+        return self._unless_over(self._values.get(key))
+
+    def _unless_over(self, kept: tuple[float, Any] | None) -> Any:
+        return kept[1] if kept is not None and kept[0] > self._clock() else None
 
     def clear(self) -> None:
         """Forget everything, so that a change made here is seen here at once."""

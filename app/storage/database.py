@@ -40,14 +40,23 @@ class Transaction:
     Each statement is committed by itself, unless it runs inside `atomic()`.
     """
 
-    __slots__ = ("_connection", "_depth", "cache", "dialect", "is_rerun", "nonce", "now")
+    __slots__ = ("_connection", "_depth", "_present", "cache", "dialect", "is_rerun", "nonce", "now")
 
     def __init__(
-        self, connection: Connection, *, now: datetime, nonce: str, dialect: Dialect, cache: Cache, is_rerun: bool
+        self,
+        connection: Connection,
+        *,
+        now: datetime,
+        present: Callable[[], datetime],
+        nonce: str,
+        dialect: Dialect,
+        cache: Cache,
+        is_rerun: bool,
     ) -> None:
         self._connection = connection
         self._depth = 0
         self.now = now
+        self._present = present
         # 128 random bits in hexadecimal. As `now`, they stay the same when the work is run again, so that it can
         # recognise its own effect.
         self.nonce = nonce
@@ -98,11 +107,14 @@ class Transaction:
 
     def may_succeed_later(self, error: Exception) -> bool:
         """Tell whether the database was in trouble, and the work is not to blame."""
-        return isinstance(error, DBAPIError) and (self.dialect.is_transient(error) or _is_out_of_reach(error))
+        return isinstance(error, DBAPIError) and (self.dialect.is_transient(error) or _is_of_surroundings(error))
 
-    def come_after(self, instant: datetime) -> None:
-        """Let this work's instant be no earlier than one that others have written down meanwhile."""
-        self.now = max(self.now, instant)
+    def catch_up(self, instant: datetime) -> None:
+        """Let this work's instant be the present one, and no earlier than one that others have written down.
+
+        For work that has waited or slept since its instant was taken.
+        """
+        self.now = max(self.now, self._present(), instant)
 
     @contextmanager
     def atomic(self) -> Iterator[None]:
@@ -207,10 +219,12 @@ class Database:
             try:
                 with self.engine.connect() as connection:
                     is_connected = True
-                    now = now or self.clock.now(partial(self.dialect.now, connection))
+                    present = partial(self.clock.now, partial(self.dialect.now, connection))
+                    now = now or present()
                     tx = Transaction(
                         connection,
                         now=now,
+                        present=present,
                         nonce=nonce,
                         dialect=self.dialect,
                         cache=self.cache,
@@ -259,13 +273,19 @@ def _has_no_tables(error: DBAPIError) -> bool:
     return code == 1146 or "no such table" in str(error.orig)
 
 
-def _is_out_of_reach(error: DBAPIError) -> bool:
+def _is_of_surroundings(error: DBAPIError) -> bool:
     """Tell errors of the surroundings (access, disk, missing file or schema) from errors of a statement."""
     code = error.orig.args[0] if error.orig is not None and error.orig.args else None
     if isinstance(code, int):
-        return code in (1044, 1045, 1049, 1021, 1290, 1836, 3024)
+        return code in (1044, 1045, 1049, 1021, 1290, 1836)
     text = str(error.orig)
-    return any(part in text for part in ("unable to open", "disk", "readonly", "malformed"))
+    return any(part in text for part in ("unable to open", "disk", "readonly"))
+
+
+def _is_out_of_reach(error: DBAPIError) -> bool:
+    """Tell what the operator must see to: the surroundings, a statement that took too long, a file that is broken."""
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return _is_of_surroundings(error) or code == 3024 or "malformed" in str(error.orig)
 
 
 def _forget_connections_after_fork(database: Database) -> None:

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from app.web.requests import MAX_FORGOTTEN_BYTES, WsgiApp
 
 SECONDS_TO_READ = 30.0
-# Nearly all bodies are small. Of those that are not, only so many are read at the same time.
+# Nearly all bodies are small. Of those that are not, only so many are held at the same time; where one more comes, the
+# one that has been coming for longest is given up, so that clients that have ceased to send hold up nobody.
 _SMALL_BYTES = 64 * 1024
 _LARGE_AT_ONCE = 16
 
@@ -65,28 +66,45 @@ class WholeRequests:
         self._max_body_bytes = max_body_bytes
         self._seconds_to_read = seconds_to_read
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+        # Those that are still coming, the first to have become large first.
+        self._coming: dict[_Body, asyncio.Task[None]] = {}
 
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
         """Answer one request."""
         body = _Body(self._max_body_bytes)
         async with AsyncExitStack() as held:
             if _has_body(scope):
+                reading = asyncio.ensure_future(self._read(exchange, body, held))
                 try:
-                    await asyncio.wait_for(self._read(exchange, body, held), self._seconds_to_read)
+                    await asyncio.wait_for(reading, self._seconds_to_read)
                 except (asyncio.TimeoutError, RuntimeError, OSError):
                     body.is_whole = False
+                except asyncio.CancelledError:
+                    if body.is_whole:
+                        raise
+                finally:
+                    self._coming.pop(body, None)
             await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, scope, body, exchange)
 
     async def _read(self, exchange: Exchange, body: "_Body", held: AsyncExitStack) -> None:
-        is_large = False
         async for part in exchange:
             body.add(part)
             if body.length > MAX_FORGOTTEN_BYTES:
                 return
-            if body.length > _SMALL_BYTES and not is_large:
+            if body.length > _SMALL_BYTES and body not in self._coming:
+                if self._large.locked():
+                    self._give_up_slowest()
                 # Until then nothing more is taken from the connection.
                 await held.enter_async_context(self._large)
-                is_large = True
+                reading = asyncio.current_task()
+                assert reading is not None
+                self._coming[body] = reading
+
+    def _give_up_slowest(self) -> None:
+        if self._coming:
+            body = next(iter(self._coming))
+            body.is_whole = False
+            self._coming.pop(body).cancel()
 
     def _answer(self, scope: Scope, body: "_Body", exchange: Exchange) -> None:
         started: list[Any] = []

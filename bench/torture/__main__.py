@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from bench.torture.board import CLIENTS
 from bench.torture.disk import Disk
 from bench.torture.disk_faults import DiskFaults
 from bench.torture.maria import TorturedMariaDB
@@ -70,6 +71,8 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=12, help="processes, each with three workers (default: 12)")
     parser.add_argument("--producers", type=int, default=4, help="processes, each with two producers (default: 4)")
     given = parser.parse_args()
+    if 3 * given.workers + 2 * given.producers > CLIENTS:
+        parser.error(f"--workers and --producers: only {CLIENTS} clients have a place, three and two in each")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     bad = []

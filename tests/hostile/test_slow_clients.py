@@ -47,7 +47,9 @@ def test_many_requests_that_never_end_hold_nobody_up(unharmed: Target, lines: li
         for _ in range(5):
             # Twice, for each process of the server.
             unharmed.must_work()
-    assert unharmed.count_tasks() == before + 5
+            large = {"type": "work", "params": {"text": "x" * 100_000}}
+            assert unharmed.call("POST", "/api/tasks", large)[0] == 201
+    assert unharmed.count_tasks() == before + 10
 
 
 @pytest.mark.parametrize("program", ["granian", "waitress-serve"], indirect=True)

@@ -141,7 +141,7 @@ LINES = (
     Mutation(
         "A claim that slept on its way counts as if it had been made before",
         "app/queue/limits.py",
-        "            tx.come_after(EPOCH + timedelta(microseconds=max(recent)))\n",
+        "        tx.catch_up(EPOCH + timedelta(microseconds=max(recent, default=0)))\n",
         "            pass\n",
         _CLAIM,
     ),

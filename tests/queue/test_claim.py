@@ -7,10 +7,12 @@ import pytest
 from app.errors import TaskTypeNotFound
 from app.lifecycle import FailureReason, TaskStatus
 from app.queue.cancel import cancel_task
+from app.queue.claim import claim_task
 from app.queue.claim_batch import claim_tasks
 from app.queue.complete import complete_task
 from app.queue.due import do_what_is_due
 from app.queue.leases import read_token
+from app.queue.line import admit_due
 from app.queue.take import ClaimOrder
 from app.queue.tasks import read_task
 from tests.support.factories import Queue
@@ -231,6 +233,22 @@ def test_a_claim_that_slept_on_its_way_counts_from_when_it_is_made(queue, open_d
 
     slept = queue.database.write(claim, atomic=False)
     assert [task["claimed_at"] for task in slept] == [clock.instant]
+    assert other.claim(kind) is None
+
+
+@pytest.mark.parametrize("limits", [{"rate_limit": "1/10"}, {"key_rate_limit": "1/10"}])
+def test_the_same_where_nobody_else_has_claimed_meanwhile(queue, open_database, clock, limits):
+    kind = queue.register(**limits)
+    other = Queue(open_database())
+    for _ in range(2):
+        queue.create(concurrency_key="k")
+
+    def claim(tx):
+        clock.advance(seconds=11)
+        return claim_task(tx, [kind], ClaimOrder(worker_id="w1"))
+
+    assert queue.database.write(claim, atomic=False) is not None
+    other.do(admit_due)
     assert other.claim(kind) is None
 
 

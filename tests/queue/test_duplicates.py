@@ -1,5 +1,7 @@
 """Duplicates: chosen parameters, and what an equal task means."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
@@ -9,7 +11,10 @@ from app.lifecycle import TaskStatus
 from app.queue.complete import complete_task
 from app.queue.create import create_task
 from app.queue.due import do_what_is_due
+from app.queue.duplicates import meet_duplicate
+from app.queue.fail import fail_task
 from app.queue.new_task import NewTask
+from app.queue.task_types import find_type_by_id
 from app.queue.tasks import list_tasks, read_task
 from tests.support.clock import ClockAhead
 from tests.support.factories import Queue
@@ -97,6 +102,27 @@ def test_a_replacement_whose_answer_was_lost_is_told_though_the_task_was_claimed
     again = create(queue, {"url": "a", "n": 2})
     assert claims[0]["params"] == {"url": "a", "n": 2}
     assert (again.is_duplicate, again.is_replaced, again.task["status"]) == (True, True, TaskStatus.CLAIMED)
+
+
+def test_a_replacement_that_meets_a_failed_attempt_keeps_the_time_of_all_attempts(queue, open_database, clock):
+    limits = {"retry_for_seconds": 60, "retry_delay_seconds": 0, "expires_after_seconds": 3600}
+    kind = queue.register(on_duplicate="replace", dedupe_on=["url"], **limits)
+    began = clock.instant
+    first = create(queue, {"url": "a", "n": 1}).task
+    other = Queue(open_database())
+
+    def claim_and_fail():
+        task = other.must_claim(kind)
+        report = {"error": "no", "retryable": True, "retry_after_seconds": None}
+        other.do(fail_task, task["id"], worker_id="w1", lease_token=task["lease_token"], **report)
+
+    existing = queue.do(read_task, first["id"])
+    claim_and_fail()
+    task_type = queue.do(find_type_by_id, kind)
+    row = {**existing, "params": {"url": "a", "n": 2}}
+    replaced = queue.do(meet_duplicate, task_type, existing, row, None)
+    assert (replaced.is_replaced, replaced.task["attempts"]) == (True, 1)
+    assert queue.do(read_task, replaced.task["id"])["due_at"] == began + timedelta(seconds=60)
 
 
 def test_what_is_being_worked_on_is_not_replaced(queue):

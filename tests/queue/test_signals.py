@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from app.errors import CommandedQuiet, CommandedTerminate, NoAvailableTasks, QueueDraining
 from app.queue.claim import claim_task
@@ -13,9 +13,11 @@ from app.queue.heartbeat import beat, report_progress
 from app.queue.sightings import note_worker
 from app.queue.signals import Signals, change_queue, find_signals, read_signals
 from app.queue.take import ClaimOrder
+from app.queue.tasks import read_task
 from app.queue.workers import command_worker
 from app.storage.models import counters
 from tests.support.factories import Queue
+from tests.support.faults import lose_the_answer
 from tests.support.statements import counted_statements
 
 
@@ -198,6 +200,28 @@ def test_a_claim_whose_answer_was_lost_is_found_again_though_the_queue_was_pause
 
     again = queue.database.write(claim_and_lose_the_answer, atomic=False)
     assert (again["id"], again["lease_token"]) == (first[0]["id"], first[0]["lease_token"])
+
+
+@pytest.mark.parametrize("extras", [{}, {"tags": ["x"]}])
+def test_a_create_whose_answer_was_lost_is_told_though_the_queue_drains_meanwhile(queue, open_database, extras):
+    if queue.database.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite is a library: an answer cannot be lost")
+    queue.register()
+    lost = lose_the_answer(queue.database, "COMMIT" if extras else "INSERT INTO tasks")
+    drained = []
+
+    def drain(_context):
+        if not drained:
+            drained.append(_change(Queue(open_database()), is_draining=True))
+            queue.database.cache.clear()
+
+    event.listen(queue.database.engine, "handle_error", drain)
+    task = queue.create(**extras)
+    assert lost
+    assert drained
+    assert queue.do(read_task, task["id"])["id"] == task["id"]
+    with pytest.raises(QueueDraining):
+        queue.create()
 
 
 def test_many_who_turn_a_switch_for_the_first_time_at_once_all_succeed(queue, open_database):

@@ -14,6 +14,7 @@ from app.queue.claim_batch import claim_tasks
 from app.queue.take import ClaimOrder
 from app.storage.database import Database
 from tests.support.factories import Queue
+from tests.support.statements import counted_statements
 
 ORDERS = [
     pytest.param({}, id="default order"),
@@ -119,6 +120,23 @@ def test_a_claim_passes_by_rows_that_a_slow_transaction_holds(queue, other, open
             assert (got or {}).get("id") == (free if terms == {} else None)
         connection.exec_driver_sql("ROLLBACK")
     assert other.must_claim(kind)["id"] == held[0]
+
+
+@pytest.mark.parametrize("types", [1, 2])
+@pytest.mark.usefixtures("mariadb_only")
+def test_a_claim_passes_by_an_overdue_task_that_somebody_holds(queue, other, open_database, clock, types):
+    kinds = [queue.register(name, expires_after_seconds=60) for name in ("a", "b")[:types]]
+    overdue = queue.create("a")["id"]
+    clock.advance(seconds=60)
+    good = queue.create("a")["id"]
+    with open_database().engine.connect() as connection:
+        connection.exec_driver_sql("START TRANSACTION")
+        connection.exec_driver_sql(f"UPDATE tasks SET progress = 1 WHERE id = {overdue}")
+        with counted_statements(other.database) as seen:
+            assert other.must_claim(*kinds)["id"] == good
+        # It does not look again and again.
+        assert len(seen) < 20
+        connection.exec_driver_sql("ROLLBACK")
 
 
 @pytest.mark.parametrize("terms", ORDERS)

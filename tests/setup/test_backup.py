@@ -55,6 +55,14 @@ def test_a_file_that_exists_is_not_overwritten(installed: Project, database_file
 
 
 @on_sqlite
+def test_a_name_is_a_name_of_a_file_whatever_it_means_to_sqlite(installed: Project) -> None:
+    done = installed.taskmanager("backup", ":memory:")
+    assert done.returncode == 0, done.stderr
+    assert "checked" in done.stdout
+    assert " 0 bytes" not in done.stdout
+
+
+@on_sqlite
 def test_a_damaged_database_gives_no_backup(installed: Project, database_file: Path) -> None:
     with closing(sqlite3.connect(database_file, isolation_level=None)) as server:
         server.execute("PRAGMA journal_mode=DELETE").fetchall()

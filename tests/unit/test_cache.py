@@ -51,6 +51,19 @@ def test_a_new_value_is_seen_when_the_time_is_over() -> None:
     assert cache.get("key", source.load) == "new"
 
 
+def test_what_the_process_found_out_is_kept_for_its_time_and_not_forgotten_with_the_rest() -> None:
+    cache, clock = make(size=2)
+    cache.keep("floor", 7, seconds=3)
+    cache.clear()
+    assert cache.recall("floor") == 7
+    assert cache.peek("floor") is None
+    clock.now = 3
+    assert cache.recall("floor") is None
+    for number in range(10):
+        cache.keep(number, number, seconds=3)
+    assert [number for number in range(10) if cache.recall(number) is not None] == [9]
+
+
 def test_none_is_never_kept() -> None:
     cache, _clock = make()
     source = Source(None)

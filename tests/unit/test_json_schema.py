@@ -1,7 +1,9 @@
 """JSON Schemas: drafts and references, and what would take for ever."""
 
+import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from random import Random
 from resource import RUSAGE_SELF, getrusage
@@ -11,6 +13,7 @@ import pytest
 
 from app.errors import InvalidSchema
 from app.queue.json_schema import MAX_SCHEMA_CHARACTERS, _compiled, compile_schema
+from app.queue.pattern_cost import count_states
 from app.queue.schema_cost import MAX_APPLICATIONS, measure_schema
 from app.storage.columns import to_json
 
@@ -350,7 +353,11 @@ def evaluated(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["(a|b)*a(a|b){1000}c", "[ab]*a[ab]{1000}c", "[ab]*a([ab]{40}){30}c", r"\w*a\w{900}c"]
+    "pattern",
+    [
+        *("(a|b)*a(a|b){1000}c", "[ab]*a[ab]{1000}c", "[ab]*a([ab]{40}){30}c", r"\w*a\w{900}c"),
+        *("(a|b)*a(a|b){0000001000}c", "(a|b)*a(a|b){\u00a01000}c", "[ab]*a[ab]{2,00000000008000}c"),
+    ],
 )
 def test_a_pattern_with_thousands_of_states_meets_no_long_text(pattern: str) -> None:
     chance = Random(1)
@@ -358,6 +365,12 @@ def test_a_pattern_with_thousands_of_states_meets_no_long_text(pattern: str) -> 
     with within(2):
         found = faults(of_x({"pattern": pattern}), {"x": text})
     assert "too large" in found[0]["problem"]
+
+
+@pytest.mark.parametrize("pattern", ["a{1," + " " * 250_000, "a{" + "1" * 250_000, "{" * 250_000, "a{1,2 }" * 35_000])
+def test_the_states_of_a_pattern_are_counted_in_no_time(pattern: str) -> None:
+    with within(1):
+        count_states(pattern)
 
 
 def test_ordinary_patterns_meet_texts_as_long_as_a_body() -> None:
@@ -421,3 +434,17 @@ def test_the_schemas_that_are_kept_have_a_bounded_size() -> None:
     assert sum(map(len, _compiled)) <= 500_000
     # The latest are kept.
     assert compile_schema({"type": "object", "title": f"7 {'x' * 100_000}"}) is kept[7]
+
+
+def test_threads_that_forget_schemas_at_the_same_time_do_not_hurt_each_other() -> None:
+    switching = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            for done in [
+                threads.submit(compile_schema, {"type": "object", "title": f"{number} {'y' * 100_000}"})
+                for number in range(400)
+            ]:
+                done.result()
+    finally:
+        sys.setswitchinterval(switching)
