@@ -51,6 +51,15 @@ def test_what_a_batch_answers_is_what_the_table_holds(queue, clock, max_tasks):
     assert len({task["lease_token"] for task in batch}) == 1
 
 
+def test_a_task_that_others_wait_for_is_in_the_answer_too(queue):
+    kind = queue.register()
+    made = [queue.create()["id"] for _ in range(3)]
+    queue.create(depends_on=[made[1]])
+    batch = queue.claim_batch(kind)
+    assert _ids(batch) == made
+    assert [read_token(task["lease_token"]).has_followers for task in batch] == [False, True, False]
+
+
 def test_a_batch_of_several_types_is_the_first_tasks_of_all(queue):
     kinds = [queue.register(name) for name in ("a", "b", "c", "none")]
     made = [queue.create("abc"[number % 3], priority=number % 4)["id"] for number in range(24)]

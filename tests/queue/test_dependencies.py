@@ -92,8 +92,9 @@ def test_what_becomes_of_a_task_when_one_that_it_waits_for_fails(queue, kind, on
     assert task["status"] == expected
     assert task["failure_reason"] == ("dependency_failed" if expected == TaskStatus.FAILED else None)
     assert (task["completed_at"] is not None) == (expected in FINISHED)
-    if expected in FINISHED:
-        assert "failed" in task["error_message"] or "cancelled" in task["error_message"]
+    if expected in FINISHED and end != "before":
+        happened = "was cancelled" if end == "cancelled" else "has failed"
+        assert task["error_message"] == f"Task {first['id']}, which it waits for, {happened}"
 
 
 def test_a_failure_goes_down_a_chain(queue, kind):
@@ -105,6 +106,27 @@ def test_a_failure_goes_down_a_chain(queue, kind):
     tasks = [queue.do(read_task, task["id"]) for task in chain]
     assert [task["failure_reason"] for task in tasks] == ["not_retryable"] + ["dependency_failed"] * 5
     assert not any(task["has_followers"] for task in tasks)
+
+
+def test_a_long_chain_falls_in_slices(queue, kind, monkeypatch):
+    # Each task counts as 20, and each that waits for it as one.
+    monkeypatch.setattr("app.queue.follow.SLICE", 50)
+    chain = [queue.create()]
+    for _ in range(5):
+        chain.append(queue.create(depends_on=[chain[-1]["id"]]))
+    give_up(queue, queue.must_claim(kind))
+    assert [status(queue, task).word for task in chain] == ["failed"] * 4 + ["blocked"] * 2
+    assert queue.do(do_what_is_due) > 0
+    assert [status(queue, task).word for task in chain] == ["failed"] * 6
+
+
+def test_whatever_becomes_of_those_that_wait_their_own_followers_hear_of_it_at_once(queue, kind):
+    first = queue.create()
+    middle = [queue.create(depends_on=[first["id"]], on_dependency_failure=way) for way in ("fail", "cancel")]
+    last = [queue.create(depends_on=[task["id"]]) for task in middle]
+    give_up(queue, queue.must_claim(kind))
+    assert [status(queue, task).word for task in middle] == ["failed", "cancelled"]
+    assert [status(queue, task).word for task in last] == ["failed", "failed"]
 
 
 def test_an_attempt_that_fails_and_is_tried_again_fails_nobody(queue, kind, clock):

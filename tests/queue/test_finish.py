@@ -83,7 +83,8 @@ def test_the_same_after_housekeeping_has_put_the_task_back(queue, claimed, clock
     assert queue.claim(claimed["type_id"]) is None
 
 
-def test_a_dead_letter_that_died_of_expiry_may_still_be_completed_by_its_worker(queue, clock):
+@pytest.mark.parametrize("token", [True, None])
+def test_a_dead_letter_that_died_of_expiry_may_still_be_completed_by_its_worker(queue, clock, token):
     kind = queue.register(max_attempts=1)
     queue.create()
     task = queue.must_claim(kind)
@@ -93,7 +94,7 @@ def test_a_dead_letter_that_died_of_expiry_may_still_be_completed_by_its_worker(
     assert (dead["status"], dead["failure_reason"]) == (TaskStatus.FAILED, FailureReason.LEASE_EXPIRED)
     with pytest.raises(LeaseLost):
         _complete(queue, task, token="1-300-" + "0" * 32)
-    _complete(queue, task)
+    _complete(queue, task, token=token)
     done = queue.do(read_task, task["id"])
     assert (done["status"], done["failure_reason"]) == (TaskStatus.COMPLETED, None)
 
@@ -236,8 +237,10 @@ def test_no_retry_begins_after_the_deadline(queue, clock):
     assert (dead["status"], dead["failure_reason"]) == (TaskStatus.FAILED, FailureReason.DEADLINE_PASSED)
 
 
-def test_the_same_failure_twice_counts_once(queue, claimed):
+@pytest.mark.parametrize("seconds", [0, 5])
+def test_the_same_failure_twice_counts_once(queue, claimed, clock, seconds):
     first = _fail(queue, claimed)
+    clock.advance(seconds=seconds)
     again = _fail(queue, claimed)
     assert (again["status"], again["attempts"]) == (first["status"], first["attempts"])
     assert len(queue.do(list_attempts, claimed["id"])) == 1
@@ -254,6 +257,18 @@ def test_a_failure_after_an_expiry_does_not_count_twice(queue, claimed, clock):
     queue.do(do_what_is_due)
     assert _fail(queue, claimed)["status"] == TaskStatus.PENDING
     assert [a["outcome"] for a in queue.do(list_attempts, claimed["id"])] == ["expired"]
+
+
+@pytest.mark.parametrize("token", [True, None])
+def test_a_failure_after_the_last_expiry_is_answered_with_the_dead_letter(queue, clock, token):
+    kind = queue.register(max_attempts=1, lease_seconds=60)
+    queue.create()
+    task = queue.must_claim(kind)
+    clock.advance(seconds=60)
+    queue.do(do_what_is_due)
+    dead = _fail(queue, task, token=token)
+    assert (dead["status"], dead["failure_reason"]) == (TaskStatus.FAILED, FailureReason.LEASE_EXPIRED)
+    assert [a["outcome"] for a in queue.do(list_attempts, task["id"])] == ["expired"]
 
 
 def test_expiry_puts_a_task_back_until_its_attempts_are_spent(queue, claimed, clock):

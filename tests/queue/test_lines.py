@@ -8,9 +8,11 @@ from app.lifecycle import TaskStatus
 from app.queue.cancel import cancel_task
 from app.queue.claim import claim_task
 from app.queue.complete import complete_task
+from app.queue.create_many import create_tasks
 from app.queue.due import do_what_is_due
 from app.queue.fail import fail_task
 from app.queue.line import admit_due, recheck_lines
+from app.queue.new_task import NewTask
 from app.queue.release import release_task
 from app.queue.report_batch import Report
 from app.queue.take import ClaimOrder
@@ -269,6 +271,34 @@ def test_a_long_line_is_admitted_in_slices(queue, monkeypatch):
     assert statuses(queue, tasks).count("pending") == 4
     do_all_that_is_due(queue)
     assert statuses(queue, tasks) == ["pending"] * 10
+
+
+def test_housekeeping_looks_at_a_line_once_when_it_can_move_and_never_else(queue, clock):
+    kind = queue.register(key_rate_limit="2/60")
+    tasks = [queue.create(concurrency_key="a") for _ in range(5)]
+    looks = []
+    for _ in range(4):
+        looks += [queue.do(admit_due), queue.do(admit_due)]
+        claim_all(queue, kind)
+        looks.append(queue.do(admit_due))
+        clock.advance(seconds=60)
+    assert statuses(queue, tasks) == ["claimed"] * 5
+    # At the end of the first two minutes; after that nobody is in line any more.
+    assert looks == [0, 0, 0, *[1, 0, 0] * 2, 0, 0, 0]
+
+
+def test_tasks_of_several_types_enter_the_lines_of_each(queue):
+    kinds = [queue.register(name, key_max_concurrency=1) for name in ("first", "second")]
+    new = [
+        NewTask(type_name=name, params={"n": number}, concurrency_key="a")
+        for number, name in enumerate(["first", "second", "first", "second"])
+    ]
+    queue.do(create_tasks, new)
+    for kind in kinds:
+        first = queue.must_claim(kind)
+        assert queue.claim(kind) is None
+        complete(queue, first)
+        assert queue.must_claim(kind)["id"] > first["id"]
 
 
 def test_nothing_is_left_of_a_key_when_all_is_done(queue, clock):

@@ -210,6 +210,42 @@ def test_a_floor_is_kept_after_slow_looks_that_are_quick_from_there_and_not_befo
     assert queue.database.read(lambda tx: find_floor(tx, "x")) == 7
 
 
+@pytest.fixture
+def slow_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look from the start counts as slow, and one from a floor as quick."""
+    monkeypatch.setattr(floor, "SLOW_SECONDS", -1.0)
+    monkeypatch.setattr(floor, "_GAIN", 0.0)
+    monkeypatch.setattr(floor, "_KEPT_FOR", 10**9)
+
+
+def test_claims_keep_the_floor_at_the_first_task_that_they_see(queue: Queue, slow_looks: None) -> None:
+    type_id = queue.register()
+    for _ in range(2):
+        queue.create()
+    first = queue.must_claim(type_id)
+    looks = floor.SLOW_LOOKS + floor.COMPARISONS
+    for _ in range(looks - 1):
+        assert queue.database.read(lambda tx: find_floor(tx, type_id)) is None
+        queue.do(release_task, first["id"], worker_id="w1", lease_token=None, delay_seconds=0)
+        assert queue.must_claim(type_id)["id"] == first["id"]
+    assert queue.database.read(lambda tx: find_floor(tx, type_id)) == place_of(first)
+
+
+def test_claims_of_an_empty_queue_keep_the_floor_at_its_end_or_where_it_was(queue: Queue, slow_looks: None) -> None:
+    empty, emptied = queue.register("empty"), queue.register("emptied")
+    task = queue.create("emptied")
+    queue.must_claim(emptied)
+    queue.do(keep_floor, emptied, place_of(task), HOUR)
+    for _ in range(floor.SLOW_LOOKS + floor.COMPARISONS):
+        assert queue.claim(empty) is None
+        assert queue.claim(emptied) is None
+    at_end = queue.database.read(lambda tx: find_floor(tx, empty))
+    assert (at_end["type_id"], at_end["rank"]) == (empty, 2**63 - 1)
+    assert queue.database.read(lambda tx: find_floor(tx, emptied)) == place_of(task)
+    made = [queue.create(name)["id"] for name in ("empty", "emptied")]
+    assert [queue.must_claim(type_id)["id"] for type_id in (empty, emptied)] == made
+
+
 def test_what_is_due_below_the_floor_is_done_when_it_is_no_longer_kept(queue: Queue, clock) -> None:
     queue.register()
     first = queue.create(delay_seconds=10)

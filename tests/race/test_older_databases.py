@@ -61,7 +61,8 @@ def test_a_second_claim_gets_the_second_task_while_the_first_is_open(queue, open
 
 
 @pytest.mark.parametrize(("skips", "misses"), DATABASES)
-def test_overdue_tasks_and_limits_are_obeyed(open_older, clock, skips, misses):
+@pytest.mark.parametrize("terms", [{}, {"sort_by": "id"}])
+def test_overdue_tasks_and_limits_are_obeyed(open_older, clock, skips, misses, terms):
     queue = open_older(skips, misses)
     kind = queue.register(expires_after_seconds=10, max_concurrency=1)
     plain = queue.register("plain", expires_after_seconds=10)
@@ -69,10 +70,10 @@ def test_overdue_tasks_and_limits_are_obeyed(open_older, clock, skips, misses):
     clock.advance(seconds=10)
     fresh = [queue.create(), queue.create("plain")]
     queue.create()
-    assert queue.must_claim(kind)["id"] == fresh[0]["id"]
-    assert queue.claim(kind) is None
-    assert queue.must_claim(plain)["id"] == fresh[1]["id"]
-    assert queue.claim(plain) is None
+    assert queue.must_claim(kind, **terms)["id"] == fresh[0]["id"]
+    assert queue.claim(kind, **terms) is None
+    assert queue.must_claim(plain, **terms)["id"] == fresh[1]["id"]
+    assert queue.claim(plain, **terms) is None
     assert queue.do(read_task, late[0]["id"])["status"] == TaskStatus.FAILED
 
 

@@ -5,6 +5,7 @@ between the first one's look at the queue and its taking of the task.
 """
 
 import time
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import event
@@ -227,6 +228,37 @@ def test_a_batch_passes_by_rows_that_a_slow_transaction_holds(queue, other, open
         assert time.monotonic() - began < A_MOMENT_SECONDS
         connection.exec_driver_sql("ROLLBACK")
     assert _ids(other.claim_batch(kind)) == held
+
+
+@pytest.mark.parametrize("terms", ORDERS[:2])
+@pytest.mark.parametrize("seconds", [0, 10], ids=["in time", "overdue"])
+@pytest.mark.usefixtures("mariadb_only")
+def test_a_batch_passes_by_more_held_tasks_than_it_looks_at(
+    queue, other, open_database, clock, monkeypatch, terms, seconds
+):
+    monkeypatch.setattr("app.queue.claim_batch.OVERDUE_SLICE", 2)
+    kind = queue.register()
+    held = [queue.create(deadline_at=clock.instant + timedelta(seconds=10))["id"] for _ in range(5)]
+    clock.advance(seconds=seconds)
+    free = [queue.create()["id"] for _ in range(2)]
+    with open_database().engine.connect() as connection:
+        connection.exec_driver_sql("START TRANSACTION")
+        for task_id in held:
+            connection.exec_driver_sql(f"UPDATE tasks SET progress = 1 WHERE id = {task_id}")
+        assert _ids(other.claim_batch(kind, max_tasks=2, **terms)) == free
+        connection.exec_driver_sql("ROLLBACK")
+
+
+@pytest.mark.usefixtures("mariadb_only")
+def test_a_batch_goes_on_when_its_second_look_begins_with_a_held_task(queue, other, open_database):
+    kind = queue.register()
+    made = [queue.create()["id"] for _ in range(5)]
+    with open_database().engine.connect() as connection:
+        connection.exec_driver_sql("START TRANSACTION")
+        for task_id in (made[0], made[2]):
+            connection.exec_driver_sql(f"UPDATE tasks SET progress = 1 WHERE id = {task_id}")
+        assert _ids(other.claim_batch(kind, max_tasks=2)) == [made[1], made[3]]
+        connection.exec_driver_sql("ROLLBACK")
 
 
 @pytest.mark.usefixtures("mariadb_only")
