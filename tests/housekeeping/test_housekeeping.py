@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from app.housekeeping import Housekeeper
 from app.lifecycle import TaskStatus
+from app.queue.cancel import cancel_task
 from app.queue.complete import complete_task
 from app.queue.due import SLICE, do_what_is_due
 from app.queue.idempotency import RepeatableRequest, answer_once
@@ -50,6 +51,25 @@ def test_a_round_goes_on_until_nothing_is_due(queue, database, settings, clock):
     clock.advance(seconds=1)
     outcome = Housekeeper(database, settings).run(budget_seconds=5)
     assert (outcome.changed, outcome.has_more, outcome.is_skipped) == ({"do_what_is_due": 3}, False, False)
+
+
+def test_whatever_is_due_is_counted(queue, clock, monkeypatch):
+    kind = queue.register(lease_seconds=10, retention_seconds=10, max_attempts=5)
+    first = queue.create()
+    queue.create(depends_on=[first["id"]], deadline_at=clock.instant + timedelta(seconds=10))
+    queue.do(cancel_task, queue.create()["id"])
+    queue.must_claim(kind)
+    ended = queue.create()
+    queue.create(depends_on=[ended["id"]])
+    with monkeypatch.context() as patch:
+        # As if the process had died before it saw to the followers.
+        patch.setattr("app.queue.follow.SLICE", 0)
+        queue.do(cancel_task, ended["id"])
+    queue.create(deadline_at=clock.instant + timedelta(seconds=10))
+    queue.create(delay_seconds=10)
+    clock.advance(seconds=10)
+    # One that is blocked, scheduled, pending, claimed and cancelled, and one more with its follower.
+    assert queue.do(do_what_is_due) == 5 + 2
 
 
 def test_a_round_ends_when_its_time_is_used_up(queue, database, settings, clock):

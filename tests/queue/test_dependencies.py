@@ -163,6 +163,13 @@ def test_a_task_waits_for_its_time_too(queue, kind, clock):
     assert status(queue, waiting) == TaskStatus.PENDING
 
 
+def test_one_that_waits_for_its_time_too_does_not_hold_up_the_next(queue, kind):
+    first = queue.create()
+    late, now = queue.create(depends_on=[first["id"]], delay_seconds=100), queue.create(depends_on=[first["id"]])
+    complete(queue, queue.must_claim(kind))
+    assert [status(queue, late), status(queue, now)] == [TaskStatus.SCHEDULED, TaskStatus.PENDING]
+
+
 def test_a_deadline_passes_also_for_a_blocked_task(queue, kind, clock):
     first = queue.create()
     waiting = queue.create(depends_on=[first["id"]], deadline_at=clock.instant.replace(hour=13))
@@ -183,6 +190,13 @@ def test_what_does_not_exist_cannot_be_waited_for(queue, kind):
     ]
     assert len(queue.do(list_tasks, limit=10)) == 1
     assert not queue.do(read_task, first["id"])["has_followers"]
+
+
+@pytest.mark.usefixtures("kind")
+def test_of_many_that_do_not_exist_fifty_are_named(queue):
+    with pytest.raises(DependencyNotFound) as refused:
+        queue.create(depends_on=list(range(10**12, 10**12 + 60)))
+    assert len(refused.value.details) == 50
 
 
 def test_the_results_of_what_it_waited_for_are_handed_to_the_worker(queue, kind):

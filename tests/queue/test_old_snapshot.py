@@ -6,6 +6,7 @@ marked as deleted, before those of the tasks that can be claimed. How long that 
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pymysql
@@ -244,6 +245,22 @@ def test_claims_of_an_empty_queue_keep_the_floor_at_its_end_or_where_it_was(queu
     assert queue.database.read(lambda tx: find_floor(tx, emptied)) == place_of(task)
     made = [queue.create(name)["id"] for name in ("empty", "emptied")]
     assert [queue.must_claim(type_id)["id"] for type_id in (empty, emptied)] == made
+
+
+@pytest.mark.parametrize("is_due", [False, True])
+def test_housekeeping_keeps_the_floor_at_what_was_due_first_or_at_its_own_time(
+    queue: Queue, clock, slow_looks: None, is_due: bool
+) -> None:
+    queue.register()
+    for _ in range(floor.SLOW_LOOKS + floor.COMPARISONS - 1):
+        assert queue.do(do_what_is_due) == 0
+    first_due_at = clock.instant + timedelta(seconds=10)
+    if is_due:
+        queue.create(delay_seconds=10)
+    clock.advance(seconds=20)
+    assert queue.do(do_what_is_due) == is_due
+    expected = first_due_at if is_due else clock.instant
+    assert queue.database.read(lambda tx: find_floor(tx, "due")) == expected
 
 
 def test_what_is_due_below_the_floor_is_done_when_it_is_no_longer_kept(queue: Queue, clock) -> None:

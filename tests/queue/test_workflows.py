@@ -78,6 +78,7 @@ def test_equal_tasks_of_a_workflow_are_tasks_of_their_own(queue):
         ([node("a", "a")], "a -> a"),
         ([node("a", "b"), node("b", "c"), node("c", "a"), node("d", "a")], "a -> b -> c -> a"),
         ([node("x"), node("a", "x", "b"), node("b", "a")], "a -> b -> a"),
+        ([node("a", "b", "x"), node("b", "a", "x"), node("x")], "a -> b -> a"),
     ],
 )
 def test_a_cycle_is_refused_and_named(queue, nodes, named):

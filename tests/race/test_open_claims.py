@@ -230,6 +230,22 @@ def test_a_batch_passes_by_rows_that_a_slow_transaction_holds(queue, other, open
     assert _ids(other.claim_batch(kind)) == held
 
 
+@pytest.mark.parametrize("max_tasks", [1, 2])
+@pytest.mark.usefixtures("mariadb_only")
+def test_claims_that_count_for_their_keys_do_not_wait_for_each_other(queue, other, max_tasks):
+    kind = queue.register(key_rate_limit="100/60")
+    made = [queue.create(concurrency_key=f"key {number}")["id"] for number in range(4)]
+
+    def work(tx):
+        first = claim_tasks(tx, [kind], ClaimOrder(worker_id="w1"), max_tasks)
+        began = time.monotonic()
+        second = other.claim_batch(kind, worker_id="w2", max_tasks=max_tasks)
+        assert time.monotonic() - began < A_MOMENT_SECONDS
+        return _ids([*first, *second])
+
+    assert queue.database.write(work) == made[: 2 * max_tasks]
+
+
 @pytest.mark.parametrize("terms", ORDERS[:2])
 @pytest.mark.parametrize("seconds", [0, 10], ids=["in time", "overdue"])
 @pytest.mark.usefixtures("mariadb_only")
