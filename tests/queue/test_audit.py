@@ -6,8 +6,10 @@ import pytest
 
 from app.errors import LastAdminKey
 from app.queue.audit import SLICE, Actor, list_audit, remove_old_audit, write_audit
+from app.queue.cancel import cancel_task
 from app.queue.keys import change_key, create_key, list_keys, revoke_key
 from app.queue.register import change_type
+from app.queue.requeue import requeue_task
 
 ANN = Actor(7, "ann")
 
@@ -42,6 +44,17 @@ def test_what_changes_nothing_is_not_written_down(queue):
     assert entries(queue) == []
     queue.register("work", max_attempts=4)
     assert [entry["action"] for entry in entries(queue)] == ["register_task_type"]
+
+
+@pytest.mark.parametrize(("terms", "details"), [({}, {}), ({"extra_attempts": 2}, {"extra_attempts": 2})])
+def test_who_requeues_a_task_is_written_down_with_the_terms(queue, terms, details):
+    queue.register()
+    task = queue.create()
+    queue.do(cancel_task, task["id"])
+    queue.do(requeue_task, task["id"], ANN, **terms)
+    (entry,) = entries(queue)
+    assert (entry["actor"], entry["action"], entry["subject"]) == ("ann", "requeue_task", f"tasks/{task['id']}")
+    assert entry["details"] == details
 
 
 def test_the_life_of_a_key_is_written_down_without_the_key(queue, clock):

@@ -25,6 +25,7 @@ def test_what_create_answers_is_what_the_table_holds(queue, clock):
     stored = queue.do(read_task, task["id"])
     assert {key: stored[key] for key in task} == task
     assert stored["params"] == params
+    assert (stored["progress"], stored["attempts"]) == (0, 0)
 
 
 def test_an_equal_unfinished_task_is_returned_instead_of_a_new_one(queue):

@@ -8,6 +8,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.errors import BatchRefused, QueueError
 from app.lifecycle import TaskStatus
+from app.queue.complete import complete_task
 from app.queue.create_many import create_tasks
 from app.queue.new_task import NewTask
 from app.queue.tasks import list_tasks, read_task
@@ -141,6 +142,44 @@ def test_a_batch_whose_answer_was_lost_is_created_once(queue, database_kind, par
     assert [TaskStatus(created.task["status"]).word for created in results] == ["pending", "pending", "blocked"]
     assert len(queue.do(lambda tx: tx.all(dependencies.select()))) == 1
     assert len(queue.do(lambda tx: tx.all(line_places.select()))) == 1
+
+
+def _complete(queue, task):
+    token = task["lease_token"]
+    queue.do(complete_task, task["id"], worker_id=task["claimed_by"], lease_token=token, result=None)
+
+
+def test_a_batch_whose_answer_was_lost_makes_no_second_task_though_its_first_is_finished_by_then(
+    queue, open_database, database_kind
+):
+    _needs_a_server(database_kind)
+    kind = queue.register()
+    other = Queue(open_database())
+    lost = []
+
+    def finish_and_lose(_connection, _cursor, statement, *_rest):
+        if statement == "COMMIT" and not lost:
+            lost.append(statement)
+            _complete(other, other.must_claim(kind))
+            raise OperationalError(statement, {}, Exception(2013, "Lost connection to server during query"))
+
+    event.listen(queue.database.engine, "after_cursor_execute", finish_and_lose)
+    (created,) = queue.do(create_tasks, [new("a")])
+    (row,) = queue.do(list_tasks, limit=10)
+    assert (created.task["id"], created.is_duplicate, row["status"]) == (row["id"], False, TaskStatus.COMPLETED)
+
+
+def test_a_batch_that_is_done_again_does_not_take_what_has_finished_before_for_its_own(queue, database_kind, clock):
+    _needs_a_server(database_kind)
+    kind = queue.register()
+    first = queue.create("work", {"n": "a"})
+    _complete(queue, queue.must_claim(kind))
+    clock.advance(seconds=1)
+    lost = lose_the_answer(queue.database, "INSERT INTO tasks")
+    (created,) = queue.do(create_tasks, [new("a")])
+    assert lost
+    assert not created.is_duplicate
+    assert created.task["id"] > first["id"]
 
 
 @pytest.mark.parametrize("options", [{"concurrency_key": "k"}, {}], ids=["with a key", "plain"])

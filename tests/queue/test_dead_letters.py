@@ -66,6 +66,25 @@ def test_a_list_with_a_rare_filter_goes_on_page_by_page(queue, database, monkeyp
     assert walk(queue, TaskFilter(error_contains="nothing has this"), limit=10) == []
 
 
+def test_a_list_ends_where_it_has_looked_far_enough_and_goes_on_right_behind(queue, database, monkeypatch):
+    monkeypatch.setattr(dead_letters, "_MAX_EXAMINED", 500)
+    add_rows(database, queue.register(), FAILED, 1100)
+    dead = walk(queue, limit=500)
+    _, below = queue.do(list_dead_letters, TaskFilter(tag="x"), limit=10, below=None)
+    assert below[1] == dead[499]
+    label_rows(database, dead[499:501], "tag:x")
+    assert walk(queue, TaskFilter(tag="x"), limit=10) == dead[499:501]
+
+
+def test_a_page_that_holds_all_there_is_has_no_next(queue, database):
+    add_rows(database, queue.register(), FAILED, 300)
+    dead, below = queue.do(list_dead_letters, ALL, limit=300, below=None)
+    assert (len(dead), below) == (300, None)
+    label_rows(database, [row["id"] for row in dead[:2]], "tag:x")
+    page, below = queue.do(list_dead_letters, TaskFilter(tag="x"), limit=2, below=None)
+    assert ([row["id"] for row in page], below) == ([row["id"] for row in dead[:2]], None)
+
+
 def test_a_page_holds_what_was_found_far_apart(queue, database):
     dead = add_rows(database, queue.register(), FAILED, 1100)
     label_rows(database, [dead[3], dead[700], dead[701]], "tag:x")
@@ -107,10 +126,41 @@ def test_dead_letters_are_counted_by_their_cause(queue, database, clock):
     assert [(cause.type, cause.count) for cause in causes] == [("other", 1)]
 
 
-def test_the_count_says_that_it_stopped_somewhere(queue, database):
-    add_rows(database, queue.register(), FAILED, 10_002)
+def test_of_equal_first_lines_the_latest_is_the_example(queue, database):
+    dead = add_rows(database, queue.register(), FAILED, 4)
+    for number, (task_id, error) in enumerate(
+        zip(dead, ("full\na\nx", "full\nb\ny", "gone\nb\nx", "gone\na\ny"), strict=True)
+    ):
+        completed_at = queue.do(read_task, task_id)["completed_at"] + timedelta(seconds=number)
+        change_row(queue, task_id, error_message=error, completed_at=completed_at)
+    causes, _ = queue.do(count_dead_letters, ALL)
+    latest_at = {task_id: queue.do(read_task, task_id)["completed_at"] for task_id in dead}
+    assert {(c.error, c.count, c.example_id, c.latest_at) for c in causes} == {
+        ("full", 2, dead[1], latest_at[dead[1]]),
+        ("gone", 2, dead[3], latest_at[dead[3]]),
+    }
+
+
+@pytest.mark.parametrize(("number", "is_all"), [(10_000, True), (10_002, False)])
+def test_the_count_says_that_it_stopped_somewhere(queue, database, number, is_all):
+    add_rows(database, queue.register(), FAILED, number)
     causes, is_complete = queue.do(count_dead_letters, ALL)
-    assert (sum(cause.count for cause in causes), is_complete) == (10_000, False)
+    assert (sum(cause.count for cause in causes), is_complete) == (10_000, is_all)
+
+
+def test_the_count_says_that_it_has_not_come_to_the_last_types(queue, database, monkeypatch):
+    monkeypatch.setattr(dead_letters, "_COUNTED_IN_ALL", 6)
+    monkeypatch.setattr(dead_letters, "_MAX_GROUPS", 6)
+    kinds = [queue.register(name) for name in ("a", "b", "c")]
+    for kind in kinds[:2]:
+        dead = add_rows(database, kind, FAILED, 3)
+        for task_id in dead:
+            change_row(queue, task_id, error_message=f"error {task_id}")
+    causes, is_complete = queue.do(count_dead_letters, ALL)
+    assert (len(causes), is_complete) == (6, True)
+    add_rows(database, kinds[2], FAILED, 3)
+    causes, is_complete = queue.do(count_dead_letters, ALL)
+    assert (sum(cause.count for cause in causes), is_complete) == (6, False)
 
 
 def test_one_dead_letter_is_purged(queue, database, clock):

@@ -92,6 +92,7 @@ def test_what_becomes_of_a_task_when_one_that_it_waits_for_fails(queue, kind, on
     assert task["status"] == expected
     assert task["failure_reason"] == ("dependency_failed" if expected == TaskStatus.FAILED else None)
     assert (task["completed_at"] is not None) == (expected in FINISHED)
+    assert not task["has_followers"]
     if expected in FINISHED and end != "before":
         happened = "was cancelled" if end == "cancelled" else "has failed"
         assert task["error_message"] == f"Task {first['id']}, which it waits for, {happened}"

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import event, insert, select, update
 from sqlalchemy.exc import OperationalError
 
-from app.errors import DatabaseUnavailable, OperationEnded, OperationNotFound
+from app.errors import DatabaseUnavailable, OperationEnded, OperationNotFound, TaskTypeNotFound
 from app.lifecycle import TaskStatus
+from app.queue import operate
 from app.queue.cancel import cancel_task
 from app.queue.create import create_task
 from app.queue.due import do_what_is_due
@@ -416,6 +417,7 @@ def test_a_cancelled_operation_stops_before_its_next_slice(queue, database, kind
     add_rows(database, kind, FAILED, 2 * SLICE)
     operation_id = start(queue)
     queue.do(run_operations)
+    assert queue.do(read_operation, operation_id)["ended_at"] is None
     clock.advance(seconds=1)
     assert queue.do(cancel_operation, operation_id)["ended_at"] == clock.instant
     assert queue.do(run_operations) == 0
@@ -441,6 +443,16 @@ def test_an_operation_that_fails_says_so_and_stops_nobody(queue, database, kind,
     assert (failed["status"], failed["changed"]) == ("failed", 0)
     assert failed["error_message"] == "Something went wrong in the server; the operator finds it in the log."
     assert "nonsense" in caplog.text
+
+
+def test_an_error_that_says_what_is_wrong_is_shown(queue, database, kind, monkeypatch):
+    def refuse(_tx, _operation, _rows):
+        raise TaskTypeNotFound
+
+    monkeypatch.setitem(operate._VERBS, REQUEUE, refuse)
+    add_rows(database, kind, FAILED, 1)
+    operation = finish(queue, start(queue))
+    assert (operation["status"], operation["error_message"]) == ("failed", TaskTypeNotFound().shown_sentence)
 
 
 def test_a_full_disk_ends_no_operation(queue, database, database_kind, kind):
@@ -507,18 +519,20 @@ def test_dependents_and_what_they_wait_for_are_requeued_together(queue, database
     assert queue.do(read_task, first)["has_followers"]
 
 
-def test_tasks_of_many_ranks_get_each_its_own(queue, database, kind):
+@pytest.mark.parametrize("ranks", [2, SLICE])
+def test_tasks_of_many_ranks_get_each_its_own(queue, database, kind, ranks):
     dead = add_rows(database, kind, FAILED, SLICE)
     for place, task_id in enumerate(dead):
-        change_row(queue, task_id, priority=place)
+        change_row(queue, task_id, priority=place % ranks)
     finish(queue, start(queue))
     rows = database.read(lambda tx: tx.all(select(tasks.c.claim_rank).order_by(tasks.c.id)))
-    assert [row["claim_rank"] for row in rows] == [-place for place in range(SLICE)]
+    assert [row["claim_rank"] for row in rows] == [-(place % ranks) for place in range(SLICE)]
 
 
 def test_an_operation_on_an_empty_queue_is_over_at_once(queue):
     operation = finish(queue, start(queue))
     assert (operation["status"], operation["examined"], operation["position"]["total"]) == ("completed", 0, 0)
+    assert queue.do(run_operations) == 0
 
 
 def test_operations_are_listed_newest_first_and_the_ended_ones_are_removed_after_a_month(queue, kind, clock):

@@ -137,6 +137,13 @@ def test_the_rank_is_that_of_the_type(queue, database, clock, policies):
     )
 
 
+def test_a_deadline_that_has_passed_gives_no_rank(queue, clock):
+    kind = queue.register(claim_order="deadline")
+    task = die(queue, kind, deadline_at=clock.instant + timedelta(seconds=10))
+    clock.advance(seconds=10)
+    assert queue.do(requeue_task, task["id"])["claim_rank"] == queue.create()["claim_rank"]
+
+
 def test_what_waits_or_is_done_cannot_be_requeued(queue):
     kind = queue.register()
     waiting = queue.create()
