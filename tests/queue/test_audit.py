@@ -7,7 +7,9 @@ import pytest
 from app.errors import LastAdminKey
 from app.queue.audit import SLICE, Actor, list_audit, remove_old_audit, write_audit
 from app.queue.cancel import cancel_task
+from app.queue.filters import TaskFilter
 from app.queue.keys import change_key, create_key, list_keys, revoke_key
+from app.queue.operations import REQUEUE, NewOperation, start_operation
 from app.queue.register import change_type
 from app.queue.requeue import requeue_task
 
@@ -46,15 +48,24 @@ def test_what_changes_nothing_is_not_written_down(queue):
     assert [entry["action"] for entry in entries(queue)] == ["register_task_type"]
 
 
-@pytest.mark.parametrize(("terms", "details"), [({}, {}), ({"extra_attempts": 2}, {"extra_attempts": 2})])
-def test_who_requeues_a_task_is_written_down_with_the_terms(queue, terms, details):
+@pytest.mark.parametrize("terms", [{}, {"extra_attempts": 2}])
+def test_who_requeues_a_task_is_written_down_with_the_terms(queue, terms):
     queue.register()
     task = queue.create()
     queue.do(cancel_task, task["id"])
     queue.do(requeue_task, task["id"], ANN, **terms)
     (entry,) = entries(queue)
     assert (entry["actor"], entry["action"], entry["subject"]) == ("ann", "requeue_task", f"tasks/{task['id']}")
-    assert entry["details"] == details
+    assert entry["details"] == terms
+
+
+@pytest.mark.parametrize("terms", [{}, {"extra_attempts": 2}])
+def test_who_requeues_many_is_written_down_with_the_terms(queue, terms):
+    new = NewOperation(kind=REQUEUE, filter=TaskFilter(failure_reason="lease_expired"), actor=ANN, **terms)
+    operation = queue.do(start_operation, new)
+    (entry,) = entries(queue)
+    assert (entry["actor"], entry["subject"]) == ("ann", f"operations/{operation['id']}")
+    assert entry["details"] == {"filter": {"failure_reason": "lease_expired"}, **terms}
 
 
 def test_the_life_of_a_key_is_written_down_without_the_key(queue, clock):

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import event, select, update
 from sqlalchemy.exc import OperationalError
 
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseUnavailable, TryAgain
 from app.lifecycle import TaskStatus
 from app.queue.cancel import cancel_task
 from app.queue.fire import TASKS, fire_due_schedules
@@ -146,11 +146,12 @@ def test_an_instant_that_is_a_minute_late_is_in_time_and_makes_up_for_the_missed
     assert instants(queue) == [f"2026-01-01T{at}:00.000Z" for at in expected]
 
 
-def test_several_instants_of_one_minute_are_all_in_time(queue, save, clock):
-    save(interval_seconds=10, catch_up="none", overlap="queue")
+@pytest.mark.parametrize(("overlap", "expected"), [("queue", 4), ("skip", 1), ("replace", 1)])
+def test_several_instants_of_one_minute_are_all_in_time(queue, save, clock, overlap, expected):
+    save(interval_seconds=10, catch_up="none", overlap=overlap)
     clock.advance(seconds=45)
     fire(queue)
-    assert len(made(queue)) == 4
+    assert len(made(queue)) == expected
 
 
 def test_jitter_does_not_make_an_instant_late(queue, save, clock):
@@ -244,6 +245,56 @@ def test_a_broken_schedule_waits_and_does_not_stop_the_others(queue, save, clock
     clock.advance(seconds=30)
     fire(queue)
     assert len(made(queue)) == 2
+
+
+def test_a_schedule_that_cannot_be_fired_is_counted_and_those_behind_it_are_fired_at_once(queue, save, clock):
+    rows = []
+    for name in ("first", "broken", "last"):
+        rows.append(save(name))
+        clock.advance(seconds=1)
+    wrong = {"interval_seconds": None, "cron": "no cron at all"}
+    queue.database.write(
+        lambda tx: tx.execute(update(schedules).where(schedules.c.id == rows[1]["id"]).values(**wrong))
+    )
+    clock.advance(seconds=MINUTE)
+    # Two schedules with a task each, and one that is put off.
+    assert queue.do(fire_due_schedules) == 2 * 2 + 1
+
+
+def test_a_schedule_that_has_to_wait_does_not_stop_those_behind_it(queue, save, clock, monkeypatch):
+    from app.queue import fire as module
+
+    create = module._create_tasks
+    rows = []
+    for name in ("busy", "free"):
+        rows.append(save(name))
+        clock.advance(seconds=1)
+
+    def refuse_one(tx, schedule, instants):
+        if schedule["id"] == rows[0]["id"]:
+            raise TryAgain(retry_after_seconds=1)
+        return create(tx, schedule, instants)
+
+    monkeypatch.setattr(module, "_create_tasks", refuse_one)
+    clock.advance(seconds=MINUTE)
+    assert queue.do(fire_due_schedules) == 2
+    assert [task["extras"]["schedule_id"] for task in made(queue)] == [rows[1]["id"]]
+
+
+def test_a_slice_has_no_more_tasks_than_it_may_however_many_schedules_ask_for_them(queue, save, clock):
+    for number in range(3):
+        save(f"{number}", catch_up="all", overlap="queue")
+    clock.advance(seconds=60 * MINUTE)
+    # 60 of the first, 40 of the second, and the third is left for the next time.
+    assert [queue.do(fire_due_schedules) for _ in range(3)] == [102, 82, 0]
+
+
+def test_a_slice_passes_over_no_more_instants_than_it_may(queue, save, clock, monkeypatch):
+    monkeypatch.setattr("app.queue.fire.PASSED_OVER", 6)
+    for number in range(3):
+        save(f"{number}", interval_seconds=HOUR, catch_up="none")
+    clock.advance(seconds=3 * HOUR + 61)
+    assert [queue.do(fire_due_schedules) for _ in range(3)] == [2, 1, 0]
 
 
 def test_an_unforeseen_error_is_logged_and_stops_only_its_schedule(queue, save, clock, monkeypatch, caplog):

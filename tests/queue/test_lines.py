@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from app.errors import LimitBelowRunning
 from app.lifecycle import TaskStatus
 from app.queue.cancel import cancel_task
 from app.queue.claim import claim_task
@@ -13,6 +14,7 @@ from app.queue.due import do_what_is_due
 from app.queue.fail import fail_task
 from app.queue.line import admit_due, recheck_lines
 from app.queue.new_task import NewTask
+from app.queue.register import change_type
 from app.queue.release import release_task
 from app.queue.report_batch import Report
 from app.queue.take import ClaimOrder
@@ -250,6 +252,15 @@ def test_a_lowered_limit_does_not_call_back_what_is_claimed(queue):
     queue.register(key_max_concurrency=1)
     do_all_that_is_due(queue)
     assert statuses(queue, [first, last]) == ["blocked", "claimed"]
+
+
+def test_a_limit_per_key_is_not_lowered_below_what_is_claimed_of_one(queue):
+    kind = queue.register(key_max_concurrency=2)
+    for _ in range(2):
+        queue.create(concurrency_key="a")
+        queue.must_claim(kind)
+    with pytest.raises(LimitBelowRunning):
+        queue.do(change_type, "work", {"key_max_concurrency": 1})
 
 
 def test_a_raised_limit_lets_more_in(queue, clock):

@@ -6,16 +6,19 @@ import pytest
 
 from app.errors import IdempotencyKeyReused, KeyNotFound, LastAdminKey, TaskTypeNotFound
 from app.lifecycle import TaskStatus
+from app.policies import Policies
 from app.queue.complete import complete_task
 from app.queue.create import create_task
 from app.queue.due import do_what_is_due
 from app.queue.idempotency import RepeatableRequest, answer_once, remove_old_answers
 from app.queue.keys import Scope, change_key, create_key, find_key, has_admin_key, revoke_key
 from app.queue.new_task import NewTask
-from app.queue.register import change_type
+from app.queue.register import change_type, register_type
 from app.queue.task_types import find_type, list_types, read_type
 from app.queue.tasks import list_tasks, read_page, read_task
 from app.queue.usage import count_usage, read_usage
+from tests.support.factories import Queue
+from tests.support.faults import interrupt
 
 
 def test_a_policy_left_out_at_a_second_registration_stays(queue):
@@ -23,6 +26,24 @@ def test_a_policy_left_out_at_a_second_registration_stays(queue):
     queue.register("A")
     row = queue.do(read_type, "a")
     assert (row["name"], row["max_attempts"], row["revision"]) == ("A", 7, 2)
+
+
+def _register(queue, **given):
+    terms = {"name": "new", "version": "1", "param_schema": {"type": "object"}, "policies": {}, "defaults": Policies()}
+    return queue.database.write(lambda tx: register_type(tx, **{**terms, **given}))
+
+
+def test_a_type_is_new_once(queue):
+    assert [_register(queue, policies={"max_attempts": number})[1] for number in (3, 4)] == [True, False]
+
+
+@pytest.mark.parametrize("database_kind", ["mariadb"])
+def test_a_type_that_somebody_else_registers_in_the_same_moment_is_theirs(queue, open_database):
+    other = Queue(open_database())
+    met = interrupt(queue.database, "INSERT INTO task_types", lambda: _register(other, policies={"max_attempts": 3}))
+    row, is_new = _register(queue, policies={"max_attempts": 4})
+    assert met
+    assert (row["max_attempts"], row["revision"], is_new) == (4, 2, False)
 
 
 def test_a_change_is_seen_at_once_in_the_process_that_made_it(queue):

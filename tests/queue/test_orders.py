@@ -2,9 +2,12 @@
 
 from datetime import timedelta
 
+import pytest
+
 from app.queue.complete import complete_task
 from app.queue.operate import run_operations
 from app.queue.operations import list_operations
+from app.queue.register import change_type
 
 
 def test_the_earliest_deadline_is_claimed_first_where_the_type_says_so(queue, clock):
@@ -75,6 +78,20 @@ def test_the_same_policies_again_rank_nothing_anew(queue):
     queue.register(priority_aging_seconds=60)
     queue.register(priority_aging_seconds=60)
     assert queue.do(list_operations, limit=5) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "number"),
+    [
+        ({"max_attempts": 9}, 0),
+        ({"claim_order": "deadline"}, 1),
+        ({"claim_order": "deadline", "priority_aging_seconds": 9}, 1),
+    ],
+)
+def test_what_waits_is_ranked_anew_when_the_order_has_changed_and_only_then(queue, changes, number):
+    queue.register()
+    queue.do(change_type, "work", changes)
+    assert len(queue.do(list_operations, limit=10)[0]) == number
 
 
 def test_a_time_that_has_passed_is_no_seniority(queue, clock):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.policies import Policies
-from app.queue.ranks import claim_rank, end_rank
+from app.queue.ranks import claim_rank, end_rank, waiting_rank
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 AGING = Policies(priority_aging_seconds=60)
@@ -35,6 +35,15 @@ def test_the_earliest_deadline_comes_first_and_no_deadline_last():
 
 def test_the_end_of_a_task_ranks_above_those_that_ended_before():
     assert end_rank(NOON) == 1767268800000 < end_rank(NOON + timedelta(milliseconds=1))
+    assert end_rank(NOON + timedelta(microseconds=999)) == end_rank(NOON)
+
+
+def test_a_task_has_waited_since_it_was_available_and_after_an_attempt_since_it_was_created():
+    created_at, available_at = NOON, NOON + timedelta(hours=1)
+    row = {"priority": 0, "created_at": created_at, "available_at": available_at, "deadline_at": None}
+    for attempts, since in ((0, available_at), (1, created_at), (2, created_at)):
+        expected = claim_rank(AGING, priority=0, available_at=since, deadline_at=None)
+        assert waiting_rank(AGING, {**row, "attempts": attempts}) == expected
 
 
 @given(

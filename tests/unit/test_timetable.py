@@ -62,6 +62,11 @@ def test_a_fixed_time_in_the_hour_that_is_repeated_comes_once() -> None:
     ]
 
 
+def test_looking_back_over_the_repeated_hour_finds_the_fixed_time_of_the_same_day() -> None:
+    # 02:30 has been, though the clock shows 02:10 again.
+    assert next(cron("30 2 * * *", BERLIN).until(at("2026-10-25T01:10:00"))) == at("2026-10-25T00:30:00")
+
+
 def test_every_quarter_of_an_hour_is_every_quarter_of_an_hour() -> None:
     quarters = cron("*/15 * * * *", BERLIN)
     for day in ("2026-03-29", "2026-10-25"):
@@ -174,6 +179,7 @@ def test_what_cannot_be_is_refused_with_the_field_to_blame(expression: str, zone
         cron(expression, zone).check(at("2026-01-01T00:00:00"))
     assert [detail["field"] for detail in caught.value.details] == [field]
     assert field in caught.value.shown_sentence
+    assert not caught.value.shown_sentence.endswith(".")
 
 
 @pytest.mark.parametrize(
@@ -188,6 +194,16 @@ def test_an_end_before_anything_is_due_is_refused(options) -> None:
     with pytest.raises(InvalidSchedule) as caught:
         cron("0 6 * * *", **options).check(at("2026-01-01T00:00:00"))
     assert caught.value.details[0]["field"] == "ends_at"
+
+
+def test_what_never_comes_does_not_come_either_when_the_clock_is_about_to_be_set() -> None:
+    assert list(cron("* * */31 * MON#5", BERLIN).after(at("2026-03-28T12:00:00"))) == []
+
+
+def test_a_timetable_may_end_where_it_starts() -> None:
+    table = every(600, "2026-01-01T10:00:00", starts_at=at("2026-01-01T10:00:00"), ends_at=at("2026-01-01T10:00:00"))
+    table.check(at("2026-01-01T00:00:00"))
+    assert list(table.after(at("2026-01-01T00:00:00"))) == [at("2026-01-01T10:00:00")]
 
 
 def test_the_end_of_the_calendar_is_the_end_of_a_timetable() -> None:
