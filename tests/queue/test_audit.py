@@ -80,6 +80,7 @@ def test_the_life_of_a_key_is_written_down_without_the_key(queue, clock):
     assert {entry["subject"] for entry in found} == {f"keys/{row['id']}"}
     assert found[1]["details"] == {"expires_at": {"old": None, "new": "2026-01-02T12:00:00.000Z"}}
     assert secret not in str(found)
+    assert "=" not in secret
     assert row["key_hash"] not in str(found)
     assert row["prefix"] not in str(found)
 

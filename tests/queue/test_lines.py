@@ -7,6 +7,7 @@ import pytest
 from app.errors import LimitBelowRunning
 from app.lifecycle import TaskStatus
 from app.queue.cancel import cancel_task
+from app.queue.change import change_task
 from app.queue.claim import claim_task
 from app.queue.complete import complete_task
 from app.queue.create_many import create_tasks
@@ -263,6 +264,17 @@ def test_a_limit_per_key_is_not_lowered_below_what_is_claimed_of_one(queue):
         queue.do(change_type, "work", {"key_max_concurrency": 1})
 
 
+def test_lines_are_looked_at_again_when_what_holds_for_keys_has_changed_and_only_then(queue):
+    queue.register(key_max_concurrency=1)
+    for _ in range(2):
+        queue.create(concurrency_key="a")
+    queue.do(change_type, "work", {"max_attempts": 9})
+    assert queue.do(admit_due) == 0
+    changes = {"key_max_concurrency": 2, "key_rate_limit": "9/60", "key_order": "round_robin"}
+    queue.do(change_type, "work", changes)
+    assert queue.do(admit_due) == 1
+
+
 def test_a_raised_limit_lets_more_in(queue, clock):
     kind = queue.register(key_max_concurrency=1)
     tasks = [queue.create(concurrency_key="a") for _ in range(3)]
@@ -388,3 +400,11 @@ def test_a_lowered_limit_holds_at_once_for_who_is_admitted_by_another_process(qu
     assert [TaskStatus(other.create(concurrency_key="a")["status"]).word for _ in range(2)] == ["blocked", "blocked"]
     assert other.must_claim(kind)["id"] == first["id"]
     assert other.claim(kind) is None
+
+
+def test_where_keys_take_turns_another_priority_moves_who_is_in_line_and_not_whose_turn_it_is(queue):
+    queue.register(key_order="round_robin")
+    tasks = [queue.create(concurrency_key="a") for _ in range(2)]
+    assert statuses(queue, tasks) == ["pending", "blocked"]
+    moved = [queue.do(change_task, task["id"], priority=5)["claim_rank"] - task["claim_rank"] for task in tasks]
+    assert moved == [0, -5]

@@ -6,8 +6,10 @@ import pytest
 
 from app.lifecycle import TaskStatus
 from app.queue.cancel import cancel_task
+from app.queue.duties import extend_hold, take_duty
 from app.queue.waiting import give_slot_back, may_still_end, take_slot
 from tests.support.factories import Queue
+from tests.support.faults import interrupt
 
 
 def _take(queue, slots=2, seconds=10):
@@ -68,6 +70,32 @@ def test_many_who_want_a_slot_at_once_get_no_more_than_there_are(queue, open_dat
     assert len(set(names)) == len(names) <= 3
     # Whoever lost a race for one slot may find no other free; but somebody has won each race.
     assert names
+
+
+@pytest.mark.parametrize("database_kind", ["mariadb"])
+def test_who_finds_a_slot_taken_in_the_same_moment_takes_the_next(queue, open_database):
+    other = Queue(open_database())
+    met = interrupt(queue.database, "INSERT INTO duties", lambda: _take(other))
+    assert _take(queue)[0] == "wait:2"
+    assert met
+
+
+@pytest.mark.parametrize("database_kind", ["mariadb"])
+def test_of_two_that_do_a_duty_for_the_first_time_one_does_it(queue, open_database):
+    other = Queue(open_database())
+    met = interrupt(queue.database, "INSERT INTO duties", lambda: other.do(take_duty, "new", "other"))
+    assert not queue.do(take_duty, "new", "ours")
+    assert met
+
+
+def test_a_hold_that_is_extended_lasts_ten_seconds_more(queue, clock):
+    assert queue.do(take_duty, "new", "ours")
+    clock.advance(seconds=9)
+    assert queue.do(extend_hold, "new", "ours")
+    clock.advance(seconds=9.9)
+    assert not queue.do(take_duty, "new", "other")
+    clock.advance(seconds=0.1)
+    assert queue.do(take_duty, "new", "other")
 
 
 def test_a_request_whose_answer_was_lost_has_its_slot(queue, database):
