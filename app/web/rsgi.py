@@ -9,7 +9,6 @@ import io
 import sys
 from collections.abc import AsyncIterator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
 from typing import Any, Protocol
 
 from app.web.requests import MAX_FORGOTTEN_BYTES, WsgiApp
@@ -65,46 +64,53 @@ class WholeRequests:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._max_body_bytes = max_body_bytes
         self._seconds_to_read = seconds_to_read
-        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+        self._places = asyncio.Semaphore(_LARGE_AT_ONCE)
         # Those that are still coming, the first to have become large first.
         self._coming: dict[_Body, asyncio.Task[None]] = {}
 
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
         """Answer one request."""
         body = _Body(self._max_body_bytes)
-        async with AsyncExitStack() as held:
+        try:
             if _has_body(scope):
-                reading = asyncio.ensure_future(self._read(exchange, body, held))
-                try:
-                    await asyncio.wait_for(reading, self._seconds_to_read)
-                except (asyncio.TimeoutError, RuntimeError, OSError):
-                    body.is_whole = False
-                except asyncio.CancelledError:
-                    if body.is_whole:
-                        raise
-                finally:
-                    self._coming.pop(body, None)
+                await self._read_in_time(exchange, body)
             await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, scope, body, exchange)
+        finally:
+            if body.has_place:
+                self._places.release()
 
-    async def _read(self, exchange: Exchange, body: "_Body", held: AsyncExitStack) -> None:
+    async def _read_in_time(self, exchange: Exchange, body: "_Body") -> None:
+        reading = asyncio.ensure_future(self._read(exchange, body))
+        try:
+            await asyncio.wait_for(reading, self._seconds_to_read)
+        except (asyncio.TimeoutError, RuntimeError, OSError):
+            body.is_whole = False
+        except asyncio.CancelledError:
+            if body.is_whole:
+                raise
+        finally:
+            self._coming.pop(body, None)
+
+    async def _read(self, exchange: Exchange, body: "_Body") -> None:
         async for part in exchange:
             body.add(part)
             if body.length > MAX_FORGOTTEN_BYTES:
                 return
-            if body.length > _SMALL_BYTES and body not in self._coming:
-                if self._large.locked():
-                    self._give_up_slowest()
+            if body.length > _SMALL_BYTES and not body.has_place:
                 # Until then nothing more is taken from the connection.
-                await held.enter_async_context(self._large)
-                reading = asyncio.current_task()
-                assert reading is not None
-                self._coming[body] = reading
+                await self._find_place(body)
 
-    def _give_up_slowest(self) -> None:
-        if self._coming:
-            body = next(iter(self._coming))
-            body.is_whole = False
-            self._coming.pop(body).cancel()
+    async def _find_place(self, body: "_Body") -> None:
+        if self._places.locked() and self._coming:
+            slowest = next(iter(self._coming))
+            self._coming.pop(slowest).cancel()
+            slowest.give_up()
+        else:
+            await self._places.acquire()
+        body.has_place = True
+        reading = asyncio.current_task()
+        assert reading is not None
+        self._coming[body] = reading
 
     def _answer(self, scope: Scope, body: "_Body", exchange: Exchange) -> None:
         started: list[Any] = []
@@ -134,6 +140,8 @@ class _Body:
         self.kept = bytearray()
         self.length = 0
         self.is_whole = True
+        # One of those for large bodies, until the answer is given.
+        self.has_place = False
 
     def add(self, part: bytes) -> None:
         self.length += len(part)
@@ -141,6 +149,11 @@ class _Body:
             self.kept += part
         else:
             self.kept.clear()
+
+    def give_up(self) -> None:
+        """Leave the place to another one; what has come is forgotten."""
+        self.is_whole = self.has_place = False
+        self.kept.clear()
 
     @property
     def said_length(self) -> int:
