@@ -76,8 +76,10 @@ CREATION = (
     Mutation(
         "A task that was claimed meanwhile is replaced under its worker",
         "app/queue/duplicates.py",
-        ', tasks.c.status == bindparam("seen_status"))',
-        ', bindparam("seen_status").is_not(None))',
+        'tasks.c.status == bindparam("seen_status"),\n'
+        "        # It may have been claimed and have failed since it was seen, and wait again.\n"
+        '        tasks.c.attempts == bindparam("seen_attempts"),',
+        'bindparam("seen_status").is_not(None), bindparam("seen_attempts").is_not(None),',
         _GUARDS_OF_WAITING,
     ),
     Mutation(

@@ -64,8 +64,8 @@ FOUNDATIONS = (
     Mutation(
         "A rerun has another instant than the first run",
         "app/storage/database.py",
-        "now = now or self.clock.now(",
-        "now = self.clock.now(",
+        "now = now or present()",
+        "now = present()",
         _STORAGE,
     ),
     Mutation(

@@ -91,7 +91,7 @@ LINES = (
     Mutation(
         "A claim of a key is not counted against its rate",
         "app/queue/line.py",
-        '"recent": [*recent, *[at] * numbers[key["id"]]]',
+        '"recent": [*recent, *claims]',
         '"recent": recent',
         _LINES,
     ),
@@ -148,8 +148,8 @@ LINES = (
     Mutation(
         "A claim of a key that slept on its way counts as if it had been made before",
         "app/queue/line.py",
-        "at = max([_microseconds(tx.now), *recent])",
-        "at = _microseconds(tx.now)",
+        '            tx.catch_up(EPOCH + timedelta(microseconds=max(key["recent_claims"], default=0)))\n',
+        "",
         _LINES,
     ),
 )

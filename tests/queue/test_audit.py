@@ -111,7 +111,13 @@ def test_a_rerun_after_a_lost_answer_writes_one_entry(queue):
             with tx.atomic():
                 work(tx)
             again = Transaction(
-                tx._connection, now=tx.now, nonce=tx.nonce, dialect=tx.dialect, cache=tx.cache, is_rerun=True
+                tx._connection,
+                now=tx.now,
+                present=lambda tx=tx: tx.now,
+                nonce=tx.nonce,
+                dialect=tx.dialect,
+                cache=tx.cache,
+                is_rerun=True,
             )
             with again.atomic():
                 work(again)
