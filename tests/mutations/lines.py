@@ -142,7 +142,7 @@ LINES = (
         "A claim that slept on its way counts as if it had been made before",
         "app/queue/limits.py",
         "        tx.catch_up(EPOCH + timedelta(microseconds=max(recent, default=0)))\n",
-        "            pass\n",
+        "",
         _CLAIM,
     ),
     Mutation(
