@@ -88,17 +88,19 @@ class WholeRequests:
         except asyncio.CancelledError:
             if body.is_whole:
                 raise
-        finally:
-            self._coming.pop(body, None)
 
     async def _read(self, exchange: Exchange, body: "_Body") -> None:
-        async for part in exchange:
-            body.add(part)
-            if body.length > MAX_FORGOTTEN_BYTES:
-                return
-            if body.length > _SMALL_BYTES and not body.has_place:
-                # Until then nothing more is taken from the connection.
-                await self._find_place(body)
+        try:
+            async for part in exchange:
+                body.add(part)
+                if body.length > MAX_FORGOTTEN_BYTES:
+                    return
+                if body.length > _SMALL_BYTES and not body.has_place:
+                    # Until then nothing more is taken from the connection.
+                    await self._find_place(body)
+        finally:
+            # In the moment in which it has come: what is whole is given up no more.
+            self._coming.pop(body, None)
 
     async def _find_place(self, body: "_Body") -> None:
         if self._places.locked() and self._coming:

@@ -10,11 +10,14 @@ from app.web.current import EXTENSION
 from tests.support.client import Client
 from tests.support.clock import ManualClock
 
+TYPE = "work"
+STATS = f"/api/task-types/{TYPE}/stats"
+
 
 @pytest.fixture
 def api(client: Client) -> Client:
     """A client with a registered type."""
-    register(client, "work")
+    register(client, TYPE)
     return client
 
 
@@ -114,7 +117,7 @@ def test_statistics_show_what_happened(api: Client, clock: ManualClock) -> None:
         assert api.post(f"/api/tasks/{task_id}/complete", json=body).status_code == 200
     create(api)
     clock.advance(seconds=400)
-    data = api.get("/api/task-types/work/stats?window_seconds=600").get_json()["data"]
+    data = api.get(f"{STATS}?window_seconds=600").get_json()["data"]
     assert data["depth"]["pending"] == {"count": 1, "is_exact": True}
     assert data["oldest_pending"] == {
         "available_at": "2026-01-01T12:00:10.000Z",
@@ -131,7 +134,7 @@ def test_statistics_show_what_happened(api: Client, clock: ManualClock) -> None:
 
 
 def test_a_type_that_did_nothing_has_statistics_too(api: Client) -> None:
-    data = api.get("/api/task-types/work/stats").get_json()["data"]
+    data = api.get(STATS).get_json()["data"]
     assert data["window_seconds"] == 3600
     nothing = ("oldest_pending", "failure_rate", "waiting_seconds", "running_seconds", "stalled_reason")
     assert [data[name] for name in nothing] == [None] * len(nothing)
