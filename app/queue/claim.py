@@ -12,8 +12,8 @@ from app.queue.limits import LimitReached
 from app.queue.signals import find_signals
 from app.queue.take import (
     ClaimOrder,
-    find_own_claims,
     is_overdue,
+    recover_claims,
     take_by_id,
     take_in_transaction,
     take_seen,
@@ -79,7 +79,7 @@ def claim_task(tx: Transaction, type_ids: Sequence[int], order: ClaimOrder) -> R
     transaction, and never misses a claimable task because another claim is open.
     """
     types = find_types(tx, type_ids)
-    if tx.is_rerun and (own := find_own_claims(tx, types, order)):
+    if own := recover_claims(tx, types, order):
         return own[0]
     open_types = those_open(tx, types, order)
     if not open_types:

@@ -20,7 +20,7 @@ from app.queue.claim import (
 )
 from app.queue.expire import expire_waiting
 from app.queue.floor import find_floor
-from app.queue.take import ClaimOrder, claim_tokens, find_own_claims, is_overdue
+from app.queue.take import ClaimOrder, claim_tokens, is_overdue, recover_claims
 from app.queue.take_batch import take_batch
 from app.queue.task_types import TaskType, find_types
 from app.storage.database import Row, Transaction
@@ -62,7 +62,7 @@ def claim_tasks(tx: Transaction, type_ids: Sequence[int], order: ClaimOrder, max
         task = claim_task(tx, type_ids, order)
         return [] if task is None else [task]
     types = find_types(tx, type_ids)
-    if tx.is_rerun and (own := find_own_claims(tx, types, order)):
+    if own := recover_claims(tx, types, order):
         return own
     open_types = those_open(tx, types, order)
     tried_for = _take_first(tx, open_types, order, max_tasks) if open_types else []

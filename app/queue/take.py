@@ -123,8 +123,8 @@ def is_overdue(tx: Transaction, task: Row) -> bool:
 
 
 def claim_values(tx: Transaction, task_type: TaskType, order: ClaimOrder, *, has_followers: bool) -> Row:
-    """Return the values for `TAKEN`; all tasks of one claim and type have the same token, but for `has_followers`."""
-    seconds = order.lease_seconds or task_type.policies.lease_seconds
+    """Return the values for `TAKEN`; all that one run claims of a type has the same token, but for `has_followers`."""
+    seconds = _seconds_of_lease(task_type, order)
     lease_ends = tx.now + timedelta(seconds=seconds)
     attempt_ends = None
     if task_type.policies.attempt_timeout_seconds is not None:
@@ -133,19 +133,24 @@ def claim_values(tx: Transaction, task_type: TaskType, order: ClaimOrder, *, has
     return {
         "worker": order.worker_id,
         "at": tx.now,
-        "token": make_token(task_type.id, seconds, tx.nonce, has_followers=has_followers),
+        "token": make_token(task_type.id, seconds, tx.nonces[-1], has_followers=has_followers),
         "lease_ends": lease_ends,
         "attempt_ends": attempt_ends,
     }
 
 
 def claim_tokens(tx: Transaction, types: dict[int, TaskType], order: ClaimOrder) -> list[str]:
-    """Return the tokens that tasks of these types get from this claim."""
+    """Return the tokens that tasks of these types get from this claim, in any of its runs up to this one."""
     return [
-        claim_values(tx, task_type, order, has_followers=has_followers)["token"]
+        make_token(task_type.id, _seconds_of_lease(task_type, order), nonce, has_followers=has_followers)
         for task_type in types.values()
         for has_followers in (False, True)
+        for nonce in tx.nonces
     ]
+
+
+def _seconds_of_lease(task_type: TaskType, order: ClaimOrder) -> int:
+    return order.lease_seconds or task_type.policies.lease_seconds
 
 
 def _claimed(task: Row, task_type: TaskType, claim: Row) -> Row:
@@ -168,7 +173,15 @@ def _claimed(task: Row, task_type: TaskType, claim: Row) -> Row:
     }
 
 
-def find_own_claims(tx: Transaction, types: dict[int, TaskType], order: ClaimOrder) -> list[Row]:
-    """Return the tasks that this very claim took before its answer was lost."""
+def recover_claims(tx: Transaction, types: dict[int, TaskType], order: ClaimOrder) -> list[Row]:
+    """Return the tasks that earlier runs of this very claim took and still hold, if only their answers were lost.
+
+    Where there are none, the claim begins anew, from the present on: a lease may have ended before the answer could
+    be given, and one that counts from the first run's instant would be over from the start.
+    """
+    if not tx.is_rerun:
+        return []
     found = tx.all(_ALREADY_CLAIMED, {"type_ids": list(types), "tokens": claim_tokens(tx, types, order)})
+    if not found:
+        tx.catch_up(tx.now)
     return [{**task, "type": types[task["type_id"]].name} for task in found]

@@ -1,5 +1,6 @@
 """Database: runs work on a connection, and runs it again when the database asks for that."""
 
+import hashlib
 import logging
 import os
 import random
@@ -40,7 +41,7 @@ class Transaction:
     Each statement is committed by itself, unless it runs inside `atomic()`.
     """
 
-    __slots__ = ("_connection", "_depth", "_present", "cache", "dialect", "is_rerun", "nonce", "now")
+    __slots__ = ("_connection", "_depth", "_present", "cache", "dialect", "nonce", "now", "run")
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class Transaction:
         nonce: str,
         dialect: Dialect,
         cache: Cache,
-        is_rerun: bool,
+        run: int,
     ) -> None:
         self._connection = connection
         self._depth = 0
@@ -62,8 +63,19 @@ class Transaction:
         self.nonce = nonce
         self.dialect = dialect
         self.cache = cache
-        # The work ran before and may have been committed, if only the answer was lost.
-        self.is_rerun = is_rerun
+        # Counted from 1.
+        self.run = run
+
+    @property
+    def is_rerun(self) -> bool:
+        """Whether the work ran before; it may have been committed then, if only the answer was lost."""
+        return self.run > 1
+
+    @property
+    def nonces(self) -> list[str]:
+        """A nonce for each run up to this one: for what a rerun recognises, and makes anew where it is gone."""
+        others = [hashlib.sha256(f"{self.nonce}:{run}".encode()).hexdigest()[:32] for run in range(2, self.run + 1)]
+        return [self.nonce, *others]
 
     def execute(self, statement: Executable, parameters: Parameters | None = None) -> CursorResult[Any]:
         """Run one statement."""
@@ -228,7 +240,7 @@ class Database:
                         nonce=nonce,
                         dialect=self.dialect,
                         cache=self.cache,
-                        is_rerun=run > 1,
+                        run=run,
                     )
                     return work(tx)
             except PoolTimeout as error:

@@ -48,8 +48,8 @@ FOUNDATIONS = (
     Mutation(
         "A rerun does not know that it is one",
         "app/storage/database.py",
-        "is_rerun=run > 1,",
-        "is_rerun=False,",
+        "return self.run > 1",
+        "return False",
         _STORAGE,
         on="mariadb",
     ),

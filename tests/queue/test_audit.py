@@ -117,7 +117,7 @@ def test_a_rerun_after_a_lost_answer_writes_one_entry(queue):
                 nonce=tx.nonce,
                 dialect=tx.dialect,
                 cache=tx.cache,
-                is_rerun=True,
+                run=2,
             )
             with again.atomic():
                 work(again)

@@ -126,7 +126,7 @@ def test_lines_whose_commit_lost_its_answer_are_written_once(queue, claimed, dat
     runs = []
 
     def work(tx):
-        tx.is_rerun = bool(runs)
+        tx.run = len(runs) + 1
         runs.append(tx)
         tx.nonce = runs[0].nonce
         add_logs(tx, claimed["id"], worker_id="w1", lease_token=None, lines=_lines("a", "b"))

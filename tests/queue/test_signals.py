@@ -192,7 +192,7 @@ def test_a_claim_whose_answer_was_lost_is_found_again_though_the_queue_was_pause
         task = claim_task(tx, [kind], ClaimOrder(worker_id="w1"))
         if not first:
             first.append(task)
-            tx.is_rerun = True
+            tx.run = 2
             tx.execute(counters.insert(), {"name": "queue_is_paused", "value": 1})
             tx.cache.clear()
             return claim_and_lose_the_answer(tx)

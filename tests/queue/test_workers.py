@@ -141,7 +141,7 @@ def test_a_sighting_whose_answer_was_lost_is_written_once(queue):
 
     def twice(tx):
         first = note_worker(tx, "w1", version="1", asked={kind: tx.now})
-        tx.is_rerun = True
+        tx.run = 2
         return first, note_worker(tx, "w1", version="1", asked={kind: tx.now})
 
     assert queue.database.write(twice, atomic=False) == (True, False)

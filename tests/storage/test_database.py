@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from contextlib import closing, suppress
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import event, insert, make_url, select, text
@@ -289,6 +290,32 @@ def test_a_claim_whose_answer_was_lost_is_done_once(queue, database_kind, is_fol
     assert lost
     assert (task["id"], task["attempts"]) == (first["id"], 1)
     assert queue.must_claim(kind)["id"] == second["id"]
+
+
+@pytest.mark.parametrize("max_tasks", [1, 2])
+@pytest.mark.parametrize("database_kind", ["mariadb"])
+def test_a_claim_whose_lease_ended_before_it_was_run_again_begins_anew(queue, open_database, clock, max_tasks):
+    kind = queue.register(lease_seconds=2)
+    task_id = queue.create()["id"]
+    others = Queue(open_database())
+    lost = []
+
+    def lose(_connection, _cursor, statement, *_rest):
+        if "UPDATE tasks" not in statement or len(lost) == 3:
+            return
+        lost.append(statement)
+        if len(lost) < 3:
+            clock.advance(seconds=3)
+            others.do(do_what_is_due)
+        raise OperationalError(statement, {}, _Lost())
+
+    event.listen(queue.database.engine, "after_cursor_execute", lose)
+    [task] = queue.claim_batch(kind, max_tasks=max_tasks)
+    # Two leases ended unanswered; the third, whose answer was lost too, is found again.
+    assert (task["id"], task["attempts"], len(lost)) == (task_id, 3, 3)
+    assert task["due_at"] == clock.instant + timedelta(seconds=2)
+    tokens = [attempt["lease_token"] for attempt in others.do(list_attempts, task_id)]
+    assert len({task["lease_token"], *tokens}) == 3
 
 
 def test_a_completion_whose_answer_was_lost_is_done_once(queue):
