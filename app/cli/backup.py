@@ -60,28 +60,31 @@ def _copy(source: Path, target: Path) -> int:
     if not source.exists():
         print(f"There is no database {source} yet; run `python setup_database.py`.", file=sys.stderr)
         return FAILED
-    try:
-        # For nobody else: it holds what the tasks hold. And never over a file that is there.
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError:
+    if target.exists():
         print(f"{target} exists and is not overwritten; choose another name.", file=sys.stderr)
+        return FAILED
+    # Killed, it leaves nothing under the name of a backup.
+    part = target.with_name(f"{target.name}.part")
+    try:
+        # For nobody else: it holds what the tasks hold.
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        print(f"{part} exists: another backup is being made, or was killed. Remove it then.", file=sys.stderr)
         return FAILED
     except OSError as error:
         print(f"{target} cannot be made: {error.strerror}.", file=sys.stderr)
         return FAILED
     try:
-        faults = _copy_and_check(source, target)
+        faults = _copy_and_check(source, part)
         if faults:
             print(f"The copy is not whole, so it was removed: {faults}", file=sys.stderr)
-            target.unlink()
             return FAILED
+        part.replace(target)
     except sqlite3.Error as error:
-        target.unlink()
         print(f"The copy failed and was removed: {error}.", file=sys.stderr)
         return FAILED
-    except BaseException:
-        target.unlink()
-        raise
+    finally:
+        part.unlink(missing_ok=True)
     print(f"{target}: {target.stat().st_size:,} bytes, checked")
     return 0
 

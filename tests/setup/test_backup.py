@@ -4,6 +4,8 @@ import os
 import shlex
 import sqlite3
 import stat
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -52,6 +54,25 @@ def test_a_file_that_exists_is_not_overwritten(installed: Project, database_file
     assert done.returncode == 1
     assert "exists and is not overwritten" in done.stderr
     assert copy.read_text() == "precious"
+
+
+@on_sqlite
+def test_a_backup_that_is_killed_leaves_nothing_under_its_name(installed: Project, database_file: Path) -> None:
+    copy = database_file.parent / "copy.db"
+    part = database_file.parent / "copy.db.part"
+    with closing(sqlite3.connect(database_file)) as server:
+        server.execute("CREATE TABLE much AS SELECT randomblob(50000000) AS bytes")
+        server.commit()
+    command = [sys.executable, "-m", "app.cli", "backup", str(copy)]
+    with subprocess.Popen(command, cwd=installed.folder, env=installed.environment) as backup:
+        while not part.exists():
+            assert backup.poll() is None
+        backup.kill()
+    assert (copy.exists(), part.exists()) == (False, True)
+    again = installed.taskmanager("backup", str(copy))
+    assert (again.returncode, "Remove it" in again.stderr) == (1, True)
+    part.unlink()
+    assert installed.taskmanager("backup", str(copy)).returncode == 0
 
 
 @on_sqlite
