@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, null, select, update
 
-from app.errors import DuplicateTask
+from app.errors import DuplicateTask, TaskNotFound, TryAgain
 from app.lifecycle import FINISHED, WAITING, TaskStatus
 from app.queue.alarms import pending_alarm
 from app.queue.enter import enter
@@ -72,7 +72,10 @@ def forget_hashes(tx: Transaction, task_ids: list[int]) -> None:
 
 
 def meet_duplicate(tx: Transaction, task_type: TaskType, existing: Row, row: Row, on_duplicate: str | None) -> Created:
-    """Do with the equal task that is there what the caller or the type's policy says; raises DuplicateTask."""
+    """Do with the equal task that is there what the caller or the type's policy says.
+
+    Raises DuplicateTask; TryAgain where the equal task was removed meanwhile.
+    """
     action = on_duplicate or task_type.policies.on_duplicate
     existing = {**existing, "type": task_type.name}
     if action == "reject":
@@ -89,7 +92,10 @@ def meet_duplicate(tx: Transaction, task_type: TaskType, existing: Row, row: Row
             if replaced is not None:
                 return Created(replaced, True, True)
             # It may wait in another way since it was read: admitted, say, by what the same batch has replaced before.
-            existing = read_task(tx, existing["id"])
+            try:
+                existing = read_task(tx, existing["id"])
+            except TaskNotFound as error:
+                raise TryAgain(retry_after_seconds=1) from error
     return Created(existing, True)
 
 

@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import delete, event
 from sqlalchemy.exc import OperationalError
 
-from app.errors import DuplicateTask
+from app.errors import DuplicateTask, TryAgain
 from app.lifecycle import TaskStatus
 from app.queue.complete import complete_task
 from app.queue.create import create_task
@@ -16,6 +16,7 @@ from app.queue.fail import fail_task
 from app.queue.new_task import NewTask
 from app.queue.task_types import find_type_by_id
 from app.queue.tasks import list_tasks, read_task
+from app.storage.models import tasks
 from tests.support.clock import ClockAhead
 from tests.support.factories import Queue
 
@@ -123,6 +124,17 @@ def test_a_replacement_that_meets_a_failed_attempt_keeps_the_time_of_all_attempt
     replaced = queue.do(meet_duplicate, task_type, existing, row, None)
     assert (replaced.is_replaced, replaced.task["attempts"]) == (True, 1)
     assert queue.do(read_task, replaced.task["id"])["due_at"] == began + timedelta(seconds=60)
+
+
+def test_a_replacement_of_what_has_just_been_removed_is_to_be_tried_again(queue):
+    """Told that there is no such task, the producer would look for the fault in what it sent."""
+    kind = queue.register(on_duplicate="replace", dedupe_on=["url"])
+    first = create(queue, {"url": "a", "n": 1}).task
+    existing = queue.do(read_task, first["id"])
+    queue.database.write(lambda tx: tx.execute(delete(tasks)))
+    task_type = queue.do(find_type_by_id, kind)
+    with pytest.raises(TryAgain):
+        queue.do(meet_duplicate, task_type, existing, {**existing, "params": {"url": "a", "n": 2}}, None)
 
 
 def test_what_is_being_worked_on_is_not_replaced(queue):
