@@ -291,7 +291,7 @@ def _is_of_surroundings(error: DBAPIError) -> bool:
     if isinstance(code, int):
         return code in (1044, 1045, 1049, 1021, 1290, 1836)
     text = str(error.orig)
-    return any(part in text for part in ("unable to open", "disk", "readonly"))
+    return any(part in text for part in ("unable to open", "disk is full", "disk I/O", "readonly"))
 
 
 def _is_out_of_reach(error: DBAPIError) -> bool:

@@ -416,3 +416,23 @@ def test_a_child_of_a_fork_does_not_speak_on_its_parents_connection(open_databas
     assert database.read(lambda tx: tx.execute(ask).scalar_one()) == own
     os.close(read_end)
     os.close(write_end)
+
+
+@pytest.mark.parametrize(
+    ("database_kind", "error", "may_succeed"),
+    [
+        ("mariadb", (1213, "Deadlock found"), True),
+        ("mariadb", (1045, "Access denied"), True),
+        ("mariadb", (1021, "Disk full"), True),
+        ("mariadb", (3024, "Query execution was interrupted, maximum statement execution time exceeded"), False),
+        ("mariadb", (1054, "Unknown column"), False),
+        ("sqlite", ("database is locked",), True),
+        ("sqlite", ("database or disk is full",), True),
+        ("sqlite", ("database disk image is malformed",), False),
+        ("sqlite", ("no such column: a",), False),
+    ],
+)
+def test_work_that_goes_on_later_is_given_up_where_it_cannot_succeed(database, error, may_succeed):
+    """A statement that takes too long takes as long the next time; a broken file stays broken."""
+    failed = OperationalError("UPDATE …", {}, Exception(*error))
+    assert database.read(lambda tx: tx.may_succeed_later(failed)) is may_succeed
