@@ -15,9 +15,9 @@ from sqlalchemy.pool import StaticPool
 from app.lifecycle import TaskStatus
 from app.storage.columns import UTC
 from app.storage.models import metadata, tasks
-from bench.claim_latency import make_row
 from bench.import_time import run
 from bench.report import save, turns
+from bench.tables import make_row
 
 IMPORTS = {
     "core": "import sqlalchemy, pymysql",

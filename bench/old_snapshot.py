@@ -34,8 +34,8 @@ from app.queue.tasks import list_tasks
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.models import metadata, tasks
-from bench.claim_latency import add_tasks, temporary_url
 from bench.report import save, turns
+from bench.tables import add_tasks, temporary_url
 from tests.support.mariadb import PrivateServer
 
 GOAL = 1.5

@@ -17,18 +17,16 @@ from typing import Any
 from sqlalchemy import insert, literal, null, select
 
 from app.lifecycle import TaskStatus
-from app.policies import Policies
 from app.queue.filters import TaskFilter
 from app.queue.operate import run_operation
 from app.queue.operations import PURGE, REQUEUE, NewOperation, read_operation, start_operation
-from app.queue.register import register_type
 from app.queue.usage import count_usage
 from app.queue.walk import SLICE
 from app.settings import Settings
 from app.storage.database import Database, Transaction
-from app.storage.models import metadata, tasks
-from bench.claim_latency import temporary_url
+from app.storage.models import tasks
 from bench.report import save
+from bench.tables import create_tables, temporary_url
 from tests.support.mariadb import server_url
 from tests.support.rows import add_rows
 
@@ -41,12 +39,7 @@ def open_database(kind: str, server: str | None, folder: Path) -> Iterator[Datab
     """Yield a database with a task type, and remove it afterwards."""
     with temporary_url(kind, server, folder) as url:
         database = Database(Settings(database_url=url, database_timeout_seconds=60, sqlite_synchronous="normal"))
-        metadata.create_all(database.engine)
-        database.write(
-            lambda tx: register_type(
-                tx, name="bench", version="1", param_schema={"type": "object"}, policies={}, defaults=Policies()
-            )
-        )
+        create_tables(database)
         yield database
         database.dispose()
 

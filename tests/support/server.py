@@ -15,10 +15,12 @@ from tests.support.ports import find_free_port
 SECONDS_TO_START = 30
 
 
-def server_command(port: int, *, processes: int = 2, application: str = "rsgi:application") -> list[str]:
+def server_command(
+    port: int, *, processes: int = 2, application: str = "rsgi:application", interface: str = "rsgi"
+) -> list[str]:
     """Return the README's command for production, for this Python and port."""
     return [
-        *(sys.executable, "-m", "granian", "--interface", "rsgi", "--http", "1", "--no-ws"),
+        *(sys.executable, "-m", "granian", "--interface", interface, "--http", "1", "--no-ws"),
         *("--workers-kill-timeout", "5", "--host", "127.0.0.1", "--port", str(port), "--workers", str(processes)),
         application,
     ]
@@ -41,6 +43,7 @@ def start_server(
     *,
     processes: int = 2,
     application: str = "rsgi:application",
+    interface: str = "rsgi",
     **more: str,
 ) -> LiveServer:
     """Start the server and return when it answers; `more` are settings, such as `cache_seconds="0"`."""
@@ -50,7 +53,7 @@ def start_server(
     environment.update({PREFIX + name.upper(): value for name, value in more.items()})
     with log.open("wb") as output:
         process = subprocess.Popen(
-            server_command(port, processes=processes, application=application),
+            server_command(port, processes=processes, application=application, interface=interface),
             cwd=ROOT,
             env=environment,
             stdout=output,

@@ -1,0 +1,1 @@
+"""How fast is the server, against the database alone, an empty Flask view, and other queues?"""

@@ -1,0 +1,16 @@
+"""An empty Flask view, under the same server: what HTTP and Flask cost before anything is done."""
+
+from flask import Flask
+
+from app.web.rsgi import WholeRequests
+
+wsgi = Flask(__name__)
+
+
+@wsgi.post("/")
+def empty() -> dict[str, str]:
+    """Do nothing."""
+    return {"status": "empty"}
+
+
+rsgi = WholeRequests(wsgi.wsgi_app, threads=1, max_body_bytes=1_048_576)

@@ -1,0 +1,123 @@
+"""Stage: a private database, the README's production server on it, and tasks to work on."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from app.lifecycle import TaskStatus
+from app.settings import Settings
+from app.storage.database import Database
+from bench.speed.load import Program, Requests, Tally, run
+from bench.speed.processes import cpu_seconds
+from bench.speed.programs import empty_view
+from bench.tables import add_tasks, create_tables, temporary_url
+from tests.support.client import make_key
+from tests.support.mariadb import PrivateServer
+from tests.support.server import LiveServer, start_server, stop_server
+
+#: What the README advises for two cores.
+PROCESSES = 4
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "path": {"type": "string", "minLength": 1, "maxLength": 500},
+        "algorithm": {"enum": ["sha256", "sha512"]},
+        "number": {"type": "integer", "minimum": 0},
+    },
+    "required": ["path", "algorithm"],
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run was, and what it cost besides."""
+
+    tally: Tally
+    server_cpu: float
+    database_cpu: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What scenarios are played on."""
+
+    kind: str
+    database: Database
+    url: str
+    server: LiveServer
+    maria: PrivateServer | None
+    requests: Requests
+
+    def play(self, program: Program, workers: int, seconds: float) -> Cost:
+        """Let so many workers do their steps, and return what came of it and what it cost."""
+        port = int(self.server.url.rsplit(":", 1)[1])
+        return self.watch(lambda: run(port, program, workers, seconds))
+
+    def watch(self, play: Callable[[], Tally]) -> Cost:
+        """Play, and return what came of it and what it cost."""
+        before = self._cpu()
+        tally = play()
+        return Cost(tally, *(after - was for after, was in zip(self._cpu(), before, strict=True)))
+
+    def fill(self, pending: int) -> None:
+        """Leave nothing but so many pending tasks, so that every run begins alike."""
+        is_mysql = self.maria is not None
+        with self.database.engine.connect() as connection:
+            for table in ("attempts", "tasks"):
+                if is_mysql:
+                    connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS=0")
+                    connection.exec_driver_sql(f"TRUNCATE TABLE {table}")
+                    connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS=1")
+                else:
+                    connection.exec_driver_sql(f"DELETE FROM {table}")
+        add_tasks(self.database, pending, TaskStatus.PENDING)
+        with self.database.engine.connect() as connection:
+            connection.exec_driver_sql("ANALYZE TABLE tasks" if is_mysql else "ANALYZE").close()
+
+    def _cpu(self) -> tuple[float, float]:
+        process = self.maria.process if self.maria is not None else None
+        return cpu_seconds(self.server.process.pid), cpu_seconds(process.pid) if process is not None else 0.0
+
+
+@contextmanager
+def open_stage(kind: str, *options: str, processes: int = PROCESSES, **settings: str) -> Iterator[Stage]:
+    """Start all that is needed, and end it; `options` are MariaDB's, `settings` the server's."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tm-bench-")))
+        maria = stack.enter_context(PrivateServer(*options)) if kind == "mariadb" else None
+        url = stack.enter_context(temporary_url(kind, maria.url if maria else None, folder))
+        # What prepares the tables need not be safe from power cuts.
+        database = Database(Settings(database_url=url, sqlite_synchronous="off", database_timeout_seconds=120))
+        stack.callback(database.dispose)
+        create_tables(database, SCHEMA)
+        key = make_key(database, "worker", "producer", "read")
+        more: dict[str, Any] = {"processes": processes, **settings}
+        server = start_server(url, key, folder / "server.log", **more)
+        stack.callback(stop_server, server)
+        yield Stage(kind, database, url, server, maria, Requests(key))
+
+
+@contextmanager
+def open_empty_view(interface: str) -> Iterator[Callable[[float], Cost]]:
+    """Start an empty Flask view, and yield what plays eight workers on it for so many seconds."""
+    with tempfile.TemporaryDirectory(prefix="tm-bench-") as folder:
+        server = start_server(
+            "", "", Path(folder) / "log", processes=PROCESSES, application=f"bench.speed.empty:{interface}",
+            interface=interface,
+        )  # fmt: skip
+        port = int(server.url.rsplit(":", 1)[1])
+        try:
+
+            def play(seconds: float) -> Cost:
+                before = cpu_seconds(server.process.pid)
+                tally = run(port, partial(empty_view, Requests("")), 8, seconds)
+                return Cost(tally, cpu_seconds(server.process.pid) - before, 0.0)
+
+            yield play
+        finally:
+            stop_server(server)
