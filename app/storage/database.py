@@ -14,7 +14,7 @@ from secrets import token_hex
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Executable, Insert
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, PendingRollbackError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from app.errors import DatabaseUnavailable
@@ -119,6 +119,9 @@ class Transaction:
 
     def may_succeed_later(self, error: Exception) -> bool:
         """Tell whether the database was in trouble, and the work is not to blame."""
+        if isinstance(error, PendingRollbackError):
+            # The connection was lost when a transaction was given up, and the work went on without it.
+            return True
         return isinstance(error, DBAPIError) and (self.dialect.is_transient(error) or _is_of_surroundings(error))
 
     def catch_up(self, instant: datetime) -> None:
@@ -248,8 +251,8 @@ class Database:
                 raise DatabaseUnavailable(retry_after_seconds=2) from error
             except IntegrityError:
                 raise
-            except DBAPIError as error:
-                if not self.dialect.is_transient(error):
+            except (DBAPIError, PendingRollbackError) as error:
+                if isinstance(error, DBAPIError) and not self.dialect.is_transient(error):
                     if _has_no_tables(error):
                         log.error("the database has no tables of TaskManager: run `python setup_database.py`")
                         detail = "The database has not been set up: the operator runs `python setup_database.py`."
@@ -258,7 +261,9 @@ class Database:
                         log.error("the database refuses to work: %s", error.orig)
                         raise DatabaseUnavailable(retry_after_seconds=10) from error
                     raise
-                log.warning("run %d of %d failed for a passing reason: %s", run, MAX_RUNS, error.orig)
+                log.warning(
+                    "run %d of %d failed for a passing reason: %s", run, MAX_RUNS, getattr(error, "orig", error)
+                )
                 if run == MAX_RUNS or time.monotonic() > give_up_at:
                     raise DatabaseUnavailable(retry_after_seconds=5) from error
             # Jitter, so that those who met in a deadlock do not meet again.

@@ -36,6 +36,7 @@ class Checker:
         self._schedules_ended_at = schedules_ended_at
         self._parents = {parent for edges in tables.edges.values() for parent, _ in edges}
         self._ends_of_parents: dict[int, float] = {}
+        self._died_first: set[int] = set()
         self._of_key: dict[str, dict[int, int]] = defaultdict(dict)
         self._of_dedupe_key: dict[str, int] = {}
         self._fired: dict[int, Counter[float]] = defaultdict(Counter)
@@ -103,6 +104,9 @@ class Checker:
         claim = self._ledger.find(record.id, str(record.token))
         if claim is not None and claim.end_sent_at is not None and record.id not in self._ledger.requeues:
             self._ends_of_parents[record.id] = claim.end_sent_at
+        # Its last worker completed it after it had died of time, and what runs anyway did not wait for that.
+        if any(attempt.token == record.token and attempt.number >= record.max_attempts for attempt in record.tries):
+            self._died_first.add(record.id)
 
     def _check_dependents(self) -> None:
         for child, edges in self._tables.edges.items():
@@ -110,9 +114,10 @@ class Checker:
             if not claims:
                 continue
             first = min(claim.told_at for claim in claims)
-            for parent, _ in edges:
+            for parent, on_failure in edges:
                 end = self._ends_of_parents.get(parent)
-                if end is not None:
+                has_died_first = on_failure == "run_anyway" and parent in self._died_first
+                if end is not None and not has_died_first:
                     self._findings.check(
                         "no dependent before its task", end <= first, f"task {child} was claimed before {parent} ended"
                     )

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from app.lifecycle import FailureReason, TaskStatus
 from app.queue.cancel import cancel_task
@@ -14,7 +14,7 @@ from app.queue.leases import read_token
 from app.queue.tasks import list_tasks, read_task
 from app.storage.columns import to_json
 from tests.support.factories import Queue
-from tests.support.faults import lose_the_answer
+from tests.support.faults import interrupt, lose_the_answer
 from tests.support.statements import counted_statements
 
 ORDERS = [pytest.param({}, id="default order"), pytest.param({"sort_by": "id"}, id="own order")]
@@ -273,6 +273,24 @@ def test_a_batch_under_a_limit_whose_commit_was_not_answered_is_claimed_once(que
     assert _ids(queue.claim_batch(kind)) == made[:3]
     assert lost
     assert queue.claim_batch(kind) == []
+
+
+@pytest.mark.parametrize("database_kind", ["mariadb"])
+def test_a_connection_that_is_lost_where_a_limit_is_reached_loses_nothing(queue, open_database):
+    limited, free = queue.register("limited", max_concurrency=1), queue.register("free")
+    queue.create("limited")
+    queue.must_claim(limited)
+    made = [queue.create(name)["id"] for name in ("limited", "free", "free")]
+
+    own = queue.database.read(lambda tx: tx.execute(text("SELECT CONNECTION_ID()")).scalar_one())
+
+    def kill():
+        with open_database().engine.connect() as connection:
+            connection.exec_driver_sql(f"KILL {own}")
+
+    killed = interrupt(queue.database, "ROLLBACK", kill)
+    assert _ids(queue.claim_batch(limited, free)) == made[1:]
+    assert killed
 
 
 def test_what_was_cancelled_after_it_was_taken_is_not_handed_out(queue, open_database):

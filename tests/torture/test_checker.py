@@ -227,6 +227,20 @@ def test_a_dependent_that_began_too_early_is_found(run):
     assert run.breaches() == {"no dependent before its task"}
 
 
+def test_what_runs_anyway_begins_when_its_task_has_died_and_not_when_its_last_worker_completes_it_late(run):
+    run.claim(8, "ann", "t8", at=1)
+    run.end(8, "t8", "complete", at=9)
+    run.verdict(8, "t8", "complete", "completed", at=9.1)
+    run._say("create", "k4", "/tasks", {"type": "plain"})
+    run._say("created", "k4", [8])
+    expired = Attempt(15, "t8", NOON + 1, "expired")
+    run.record(8, "plain", "completed", "t8", "ann", key="k4", place=0, attempts=15, tries=[expired])
+    run.edges[7] = [(8, "run_anyway")]
+    assert "no dependent before its task" not in run.breaches()
+    run.edges[7] = [(8, "fail")]
+    assert "no dependent before its task" in run.breaches()
+
+
 def test_a_missing_instant_of_a_schedule_is_found(run):
     del run.records[5]
     assert run.breaches() == {"one task for each instant of a schedule"}
