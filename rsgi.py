@@ -7,7 +7,7 @@ from wsgi import application as wsgi_application
 settings = wsgi_application.extensions[EXTENSION].settings
 application = WholeRequests(
     wsgi_application.wsgi_app,
-    # A thread for each connection to the database, and one for each request that may wait beside them.
-    threads=settings.database_pool_size + (settings.wait_max_requests if settings.wait_max_seconds else 0),
+    connections=settings.database_pool_size,
+    waiting=settings.wait_max_requests if settings.wait_max_seconds else 0,
     max_body_bytes=settings.max_body_bytes,
 )

@@ -43,7 +43,12 @@ def _on_server(url: str, statement: str) -> None:
 def create_tables(database: Database, schema: dict[str, Any] | None = None, **policies: Any) -> None:
     """Create the tables and the task type `bench`, whose id is 1."""
     metadata.create_all(database.engine)
-    of_type: dict[str, Any] = {"name": "bench", "version": "1", "param_schema": schema or {"type": "object"}, "policies": policies}
+    of_type: dict[str, Any] = {
+        "name": "bench",
+        "version": "1",
+        "param_schema": schema or {"type": "object"},
+        "policies": policies,
+    }
 
     def register(tx: Transaction) -> None:
         register_type(tx, **of_type, defaults=Policies())

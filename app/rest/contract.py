@@ -128,6 +128,8 @@ def respond(answer: Answer) -> Response:
 def _query_arguments(schema: RequestSchema) -> dict[str, Any]:
     if schema.unknown == EXCLUDE:
         return dict(request.args.items())
+    if not request.query_string:
+        return {}
     repeated = [name for name, values in request.args.lists() if len(values) > 1]
     if repeated:
         raise Invalid(

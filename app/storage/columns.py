@@ -63,14 +63,18 @@ class Json(TypeDecorator[Any]):
         return None if value is None else json.loads(value)
 
 
+# One encoder for all: `json.dumps` builds one for every call with options.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
 def to_json(value: Any) -> str:
     """Return compact JSON text in readable Unicode."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _encode(value)
 
 
 def instant_text(value: datetime) -> str:
     """Write an instant as the API shows it, and as JSON holds it: UTC, milliseconds, `Z`."""
-    return f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03d}Z"
+    return f"{value.isoformat(timespec='milliseconds')[:23]}Z"
 
 
 # SQLite gives only its INTEGER primary keys their values by itself.

@@ -48,6 +48,9 @@ class Scope(Protocol):
 class Exchange(Protocol):
     """The way in for the body, and out for the answer."""
 
+    def __call__(self) -> "asyncio.Future[bytes]":
+        """Return the body once it is whole."""
+
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
@@ -58,49 +61,73 @@ class WholeRequests:
     """Serves a WSGI application by RSGI."""
 
     def __init__(
-        self, app: WsgiApp, *, threads: int, max_body_bytes: int, seconds_to_read: float = SECONDS_TO_READ
+        self,
+        app: WsgiApp,
+        *,
+        connections: int,
+        waiting: int,
+        max_body_bytes: int,
+        seconds_to_read: float = SECONDS_TO_READ,
     ) -> None:
+        """`connections` to the database are shared by all requests but for `waiting` ones, which mostly sleep."""
         self._app = app
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        # Where all requests share one connection, a thread for each would only wait for it, and cost twice as much.
+        self._is_one_by_one = connections == 1
+        self._threads = ThreadPoolExecutor(waiting + connections, thread_name_prefix="request")
         self._max_body_bytes = max_body_bytes
         self._seconds_to_read = seconds_to_read
         self._places = asyncio.Semaphore(_LARGE_AT_ONCE)
         # Those that are still coming, the first to have become large first.
-        self._coming: dict[_Body, asyncio.Task[None]] = {}
+        self._coming: dict[_Body, asyncio.Task[bytes]] = {}
 
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
         """Answer one request."""
         body = _Body(self._max_body_bytes)
         try:
             if _has_body(scope):
-                await self._read_in_time(exchange, body)
-            await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, scope, body, exchange)
+                await self._read_in_time(exchange, body, is_small=_is_small(scope))
+            if self._is_one_by_one and not _may_wait(scope):
+                self._answer(scope, body, exchange)
+            else:
+                await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, scope, body, exchange)
         finally:
             if body.has_place:
                 self._places.release()
 
-    async def _read_in_time(self, exchange: Exchange, body: "_Body") -> None:
-        reading = asyncio.ensure_future(self._read(exchange, body))
+    async def _read_in_time(self, exchange: Exchange, body: "_Body", *, is_small: bool) -> None:
+        loop = asyncio.get_running_loop()
+        # Part by part costs several times as much.
+        reading = exchange() if is_small else loop.create_task(self._read_parts(exchange, body))
+
+        def give_up() -> None:
+            if reading.cancel():
+                body.is_whole = False
+
+        timer = loop.call_later(self._seconds_to_read, give_up)
         try:
-            await asyncio.wait_for(reading, self._seconds_to_read)
-        except (asyncio.TimeoutError, RuntimeError, OSError):
+            body.add(await reading)
+        except (RuntimeError, OSError):
             body.is_whole = False
         except asyncio.CancelledError:
             if body.is_whole:
                 raise
+        finally:
+            timer.cancel()
 
-    async def _read(self, exchange: Exchange, body: "_Body") -> None:
+    async def _read_parts(self, exchange: Exchange, body: "_Body") -> bytes:
+        """Add the body part by part; nothing is left for the caller to add."""
         try:
             async for part in exchange:
                 body.add(part)
                 if body.length > MAX_FORGOTTEN_BYTES:
-                    return
+                    break
                 if body.length > _SMALL_BYTES and not body.has_place:
                     # Until then nothing more is taken from the connection.
                     await self._find_place(body)
         finally:
             # In the moment in which it has come: what is whole is given up no more.
             self._coming.pop(body, None)
+        return b""
 
     async def _find_place(self, body: "_Body") -> None:
         if self._places.locked() and self._coming:
@@ -168,6 +195,16 @@ def _has_body(scope: Scope) -> bool:
     return scope.http_version not in ("1", "1.0", "1.1") or any(
         name in scope.headers for name in ("content-length", "transfer-encoding")
     )
+
+
+def _is_small(scope: Scope) -> bool:
+    length = scope.headers.get("content-length") or ""
+    return length.isdecimal() and len(length) < 9 and int(length) <= _SMALL_BYTES
+
+
+def _may_wait(scope: Scope) -> bool:
+    """Tell whether the request may be one that waits for the end of a task."""
+    return scope.method == "GET" and "wait" in scope.query_string
 
 
 def _environ(scope: Scope, body: _Body) -> dict[str, Any]:

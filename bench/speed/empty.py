@@ -13,4 +13,4 @@ def empty() -> dict[str, str]:
     return {"status": "empty"}
 
 
-rsgi = WholeRequests(wsgi.wsgi_app, threads=1, max_body_bytes=1_048_576)
+rsgi = WholeRequests(wsgi.wsgi_app, connections=1, waiting=0, max_body_bytes=1_048_576)

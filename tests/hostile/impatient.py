@@ -6,5 +6,5 @@ from wsgi import application as wsgi_application
 
 settings = wsgi_application.extensions[EXTENSION].settings
 application = WholeRequests(
-    wsgi_application.wsgi_app, threads=1, max_body_bytes=settings.max_body_bytes, seconds_to_read=2
+    wsgi_application.wsgi_app, connections=1, waiting=0, max_body_bytes=settings.max_body_bytes, seconds_to_read=2
 )
