@@ -54,6 +54,14 @@ FOUNDATIONS = (
         on="mariadb",
     ),
     Mutation(
+        "What went on after its connection was lost is not run again",
+        "app/storage/database.py",
+        "except (DBAPIError, PendingRollbackError) as error:",
+        "except DBAPIError as error:",
+        ("tests/queue/test_claim_batch.py",),
+        on="mariadb",
+    ),
+    Mutation(
         "A rerun has other random bits than the first run",
         "app/storage/database.py",
         "                        nonce=nonce,\n",
