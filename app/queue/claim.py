@@ -31,8 +31,7 @@ IN_ORDER = (tasks.c.claim_rank, tasks.c.id)
 _CANDIDATES = 50
 OVERDUE_SLICE = 200
 _ROUNDS = 20
-# Behind all tasks.
-_END = {"rank": 2**63 - 1, "first_id": 0}
+_END_RANK = 2**63 - 1
 # Up to so many types are looked at one by one where that is much faster.
 _FEW_TYPES = 10
 
@@ -138,7 +137,7 @@ def look_at_type(tx: Transaction, type_id: int, look: Look) -> list[Row]:
 
     def floor_of(found: list[Row]) -> Row:
         # Where there is none, new ones will stand above the floor that there was.
-        return place_of(found[0]) if found else find_floor(tx, type_id) or {**_END, "type_id": type_id}
+        return place_of(found[0]) if found else find_floor(tx, type_id) or end_of(type_id)
 
     return look_from_start(tx, type_id, look, floor_of)
 
@@ -148,9 +147,20 @@ def place_of(task: Row) -> Row:
     return {"type_id": task["type_id"], "rank": task["claim_rank"], "first_id": task["id"]}
 
 
+def end_of(type_id: int) -> Row:
+    """Return the place behind all claimable tasks of the type."""
+    return {"type_id": type_id, "rank": _END_RANK, "first_id": 0}
+
+
+def look_from(tx: Transaction, statement: Select[Any], place: Row) -> list[Row]:
+    """Return what the statement, made with `FROM_PLACE`, finds from there on."""
+    # Behind the end there is nothing, but InnoDB would walk over the dead entries of the next status to see that.
+    return [] if place["rank"] == _END_RANK else tx.all(statement, place)
+
+
 def _find_head(tx: Transaction, type_id: int, floor: Row | None) -> Row | None:
     def look(place: Row | None) -> list[Row]:
-        return tx.all(_HEAD, {"type_id": type_id}) if place is None else tx.all(_HEAD_FROM_PLACE, place)
+        return tx.all(_HEAD, {"type_id": type_id}) if place is None else look_from(tx, _HEAD_FROM_PLACE, place)
 
     found = look_at_type(tx, type_id, look) if floor is None else look(floor)
     return found[0] if found else None

@@ -15,6 +15,7 @@ from app.queue.claim import (
     columns_of,
     heads_in_order,
     look_at_type,
+    look_from,
     place_in_order,
     those_open,
 )
@@ -138,7 +139,9 @@ def _look_at_type(tx: Transaction, type_id: int, number: int, passed_by: list[in
     parameters: Row = {"type_id": type_id, "number": number, **({"passed_by": passed_by} if passed_by else {})}
 
     def look(place: Row | None) -> list[Row]:
-        return tx.all(statement, parameters) if place is None else tx.all(_FROM_PLACE[statement], parameters | place)
+        if place is None:
+            return tx.all(statement, parameters)
+        return look_from(tx, _FROM_PLACE[statement], parameters | place)
 
     floor = find_floor(tx, type_id)
     if floor is not None and len(found := look(floor)) == number:

@@ -15,7 +15,7 @@ from sqlalchemy import make_url, text
 
 from app.lifecycle import TaskStatus
 from app.queue import floor
-from app.queue.claim import IN_ORDER, claim_task, claimable, place_of
+from app.queue.claim import IN_ORDER, claim_task, claimable, end_of, place_of
 from app.queue.due import do_what_is_due
 from app.queue.floor import find_floor, keep_floor, look_from_start
 from app.queue.release import release_task
@@ -172,6 +172,23 @@ def test_claims_of_several_types_begin_at_their_floors_and_miss_nothing(queue: Q
     assert claimed[:3] == in_order
     assert claimed[3:] == urgent
     assert queue.claim(*type_ids) is None
+
+
+def test_nothing_is_looked_for_behind_the_end(queue: Queue) -> None:
+    """InnoDB would walk over all that is marked as deleted behind it, as it does from the start."""
+    full, emptied = queue.register("full"), queue.register("emptied")
+    made = [queue.create("full")["id"] for _ in range(2)]
+    queue.must_claim(full, emptied)
+    _keep_floor_at_head(queue, full)
+    queue.do(keep_floor, emptied, end_of(emptied), HOUR)
+    with counted_statements(queue.database) as seen:
+        assert queue.must_claim(full, emptied)["id"] == made[1]
+    looks = [statement for statement in seen if statement.startswith("SELECT") and "claim_rank" in statement]
+    # The one that finds the type of the head, and the one that claims it.
+    assert len(looks) == 2
+    assert queue.claim(full, emptied) is None
+    late = queue.create("emptied")["id"]
+    assert [task["id"] for task in queue.claim_batch(full, emptied)] == [late]
 
 
 def test_a_batch_of_several_types_takes_all_that_there_is(queue: Queue) -> None:
