@@ -11,6 +11,7 @@ from app.queue.floor import Look, find_floor, look_from_start
 from app.queue.limits import LimitReached
 from app.queue.signals import find_signals
 from app.queue.take import (
+    TO_CLAIM,
     ClaimOrder,
     is_overdue,
     recover_claims,
@@ -41,7 +42,7 @@ def claimable(*columns: Any) -> Select[Any]:
     return select(*columns).where(tasks.c.status == _PENDING).with_hint(tasks, BY_CLAIM_INDEX, "mysql")
 
 
-_HEAD = claimable(tasks).where(tasks.c.type_id == bindparam("type_id")).order_by(*IN_ORDER).limit(1)
+_HEAD = claimable(*TO_CLAIM).where(tasks.c.type_id == bindparam("type_id")).order_by(*IN_ORDER).limit(1)
 # The rank by itself is what SQLite goes by; without it, it would look for each half of OR and sort.
 FROM_PLACE = and_(
     tasks.c.claim_rank >= bindparam("rank"),

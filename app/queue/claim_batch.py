@@ -21,7 +21,7 @@ from app.queue.claim import (
 )
 from app.queue.expire import expire_waiting
 from app.queue.floor import find_floor
-from app.queue.take import ClaimOrder, claim_tokens, is_overdue, recover_claims
+from app.queue.take import TOLD, ClaimOrder, claim_tokens, is_overdue, recover_claims
 from app.queue.take_batch import take_batch
 from app.queue.task_types import TaskType, find_types
 from app.storage.database import Row, Transaction
@@ -42,7 +42,7 @@ _NEXT = _FIRST.where(_OTHERS)
 _FROM_PLACE = {statement: statement.where(FROM_PLACE) for statement in (_FIRST, _NEXT)}
 _OF_TYPES = _SEEN.where(tasks.c.type_id.in_(bindparam("type_ids", expanding=True)))
 _TAKEN = (
-    select(tasks)
+    select(*TOLD)
     .with_hint(tasks, BY_PRIMARY_KEY, "mysql")
     .where(
         tasks.c.id.in_(bindparam("task_ids", expanding=True)),

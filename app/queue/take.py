@@ -17,6 +17,7 @@ from app.storage.database import Row, Transaction
 from app.storage.dialects.base import WITHOUT_WAITING
 from app.storage.models import tasks
 
+_SET_BY_WHAT_IT_WAS = {"attempts", "due_at", "first_claimed_at", "updated_at"}
 _PENDING = int(TaskStatus.PENDING)
 _CLAIMED = int(TaskStatus.CLAIMED)
 # How many overdue tasks one transaction gives up on its way to the first good one.
@@ -37,7 +38,11 @@ TAKEN: dict[str, Any] = {
     "result": null(),
     "updated_at": bindparam("at", type_=Instant),
 }
-_BY_ID = select(tasks).where(tasks.c.id == bindparam("task_id"), tasks.c.status == _PENDING)
+# What is told of a claimed task, and what of that must be read beforehand: the rest the claim sets, or has no value
+# while the task waits. The description of a column costs PyMySQL as much as its value.
+TOLD = tuple(column for column in tasks.c if column.name != "dedupe_hash")
+TO_CLAIM = tuple(column for column in TOLD if column.name not in {*TAKEN, "completed_at"} - _SET_BY_WHAT_IT_WAS)
+_BY_ID = select(*TO_CLAIM).where(tasks.c.id == bindparam("task_id"), tasks.c.status == _PENDING)
 _TAKE = (
     update(tasks)
     # Claimed and failed, or replaced, by somebody else meanwhile, it would be pending again, but not as it was seen.
@@ -51,7 +56,7 @@ _TAKE = (
 )
 _TAKE_WITHOUT_WAITING = _TAKE.execution_options(**{WITHOUT_WAITING: True})
 _ALREADY_CLAIMED = (
-    select(tasks)
+    select(*TOLD)
     .where(
         tasks.c.type_id.in_(bindparam("type_ids", expanding=True)),
         tasks.c.status == _CLAIMED,
@@ -169,6 +174,7 @@ def _claimed(task: Row, task_type: TaskType, claim: Row) -> Row:
         "result": None,
         "progress": 0,
         "progress_message": None,
+        "completed_at": None,
         "updated_at": claim["at"],
     }
 

@@ -44,7 +44,7 @@ def test_what_a_claim_answers_is_what_the_table_holds(queue):
     kind = queue.register(attempt_timeout_seconds=30)
     queue.create()
     task = queue.must_claim(kind)
-    assert task == queue.do(read_task, task["id"])
+    assert task == queue.told_of(task["id"])
 
 
 def test_a_worker_can_ask_for_another_length_of_lease(queue, clock):

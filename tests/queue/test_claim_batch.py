@@ -43,7 +43,7 @@ def test_what_a_batch_answers_is_what_the_table_holds(queue, clock, max_tasks):
     batch = queue.claim_batch(kind, max_tasks=max_tasks, worker_id="ann")
     assert len(batch) == max_tasks
     for task in batch:
-        assert task == queue.do(read_task, task["id"])
+        assert task == queue.told_of(task["id"])
         assert (task["status"], task["attempts"], task["claimed_by"]) == (TaskStatus.CLAIMED, 1, "ann")
         assert task["due_at"] == task["attempt_ends_at"] == clock.instant + timedelta(seconds=30)
         assert task["first_claimed_at"] == clock.instant

@@ -80,7 +80,7 @@ def test_a_claim_that_saw_the_task_before_it_was_replaced_gets_what_it_is_now(qu
     claimed = queue.must_claim(kind)
     assert replaced[0].is_replaced
     assert (claimed["params"], claimed["priority"]) == ({"url": "a", "n": 2}, 3)
-    assert claimed == queue.do(read_task, claimed["id"])
+    assert claimed == queue.told_of(claimed["id"])
 
 
 def test_a_replacement_whose_answer_was_lost_is_told_though_the_task_was_claimed_since(

@@ -347,7 +347,7 @@ def test_a_task_that_was_claimed_and_failed_since_it_was_seen_is_not_taken_as_it
     event.listen(queue.database.engine, "before_cursor_execute", claim_and_fail)
     task = queue.must_claim(kind)
     assert (task["attempts"], task["error_message"]) == (2, "x")
-    assert task == queue.do(read_task, task["id"])
+    assert task == queue.told_of(task["id"])
 
 
 def test_a_page_of_large_tasks_ends_early_and_goes_on(queue):

@@ -11,6 +11,7 @@ from app.queue.new_task import NewTask
 from app.queue.register import register_type
 from app.queue.report_batch import Report, apply_reports
 from app.queue.take import ClaimOrder
+from app.queue.tasks import read_task
 from app.storage.database import Database, Row
 
 ANYTHING = {"type": "object"}
@@ -56,6 +57,12 @@ class Queue:
         task = self.claim(*type_ids, worker_id=worker_id, **options)
         assert task is not None
         return task
+
+    def told_of(self, task_id: int) -> Row:
+        """Return the row of a claimed task as its worker is told of it."""
+        row = self.do(read_task, task_id)
+        del row["dedupe_hash"]
+        return row
 
     def claim_batch(self, *type_ids: int, max_tasks: int = 100, worker_id: str = "w1", **options: Any) -> list[Row]:
         """Claim up to so many tasks of these types."""

@@ -2,10 +2,12 @@
 
 import ssl
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pymysql
+from pymysql.protocol import FieldDescriptorPacket, MysqlPacket
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
@@ -45,6 +47,15 @@ class _Connection(pymysql.connections.Connection):  # type: ignore[misc]
         if _Connection._preferred_tls is None:
             _Connection._preferred_tls = super()._create_ssl_ctx(sslp)
         return _Connection._preferred_tls
+
+    def _read_packet(self, packet_type: type[MysqlPacket] = MysqlPacket) -> Any:
+        # The descriptions of columns come with every answer, and are the same ones again and again.
+        return super()._read_packet(_described if packet_type is FieldDescriptorPacket else packet_type)
+
+
+@lru_cache(maxsize=1000)
+def _described(packet: bytes, encoding: str) -> FieldDescriptorPacket:
+    return FieldDescriptorPacket(packet, encoding)
 
 
 class MySQL:
