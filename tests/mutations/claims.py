@@ -137,6 +137,13 @@ CLAIMS = (
         on="mariadb",
     ),
     Mutation(
+        "Behind the end of a type is looked for tasks",
+        "app/queue/claim.py",
+        'return [] if place["rank"] == _END_RANK else tx.all(statement, place)',
+        "return tx.all(statement, place)",
+        ("tests/queue/test_old_snapshot.py",),
+    ),
+    Mutation(
         "A token does not say that others wait for the task",
         "app/queue/take.py",
         "make_token(task_type.id, seconds, tx.nonces[-1], has_followers=has_followers)",
