@@ -36,13 +36,12 @@ openapi: ## Write openapi.json from the code
 	@mv openapi.json.new openapi.json
 
 bench: ## Measure what the figures in docs/ say, on private databases (takes some minutes)
-	@.ci/make_venv dev
+	@.ci/make_venv bench
+	@.venv/bin/python -m bench.speed
 	@.venv/bin/python -m bench.import_time
 	@.venv/bin/python -m bench.claim_latency
 	@.venv/bin/python -m bench.old_snapshot
-	@.venv/bin/python -m bench.round_trip
 	@.venv/bin/python -m bench.operations
-	@.venv/bin/python -m bench.batches
 
 clean: ## Remove the virtual environment and all caches; the database in instance/ stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache .schemathesis

@@ -9,8 +9,10 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from bench.report import save, turns
-from bench.speed.scenarios import DRIVERS, GOALS, MIXED, SCENARIOS, VIEWS
+from bench.history import note
+from bench.plots import plot_bars
+from bench.report import RESULTS, save, turns
+from bench.speed.scenarios import DRIVERS, GOALS, MIXED, SCENARIOS, VIEWS, Goal
 from bench.speed.stage import Cost, open_empty_view, open_stage
 
 KINDS = ("mariadb", "sqlite")
@@ -78,11 +80,25 @@ def print_table(kind: str, results: dict[str, dict[str, Any]]) -> None:
               f"{found['database_microseconds']:8,} {found['client_microseconds']:7,} {found['errors']:6}")  # fmt: skip
     print()
     for goal in GOALS:
-        limits = [results[name]["per_second"] for name in goal.against if name in results]
-        if goal.name in results and limits:
-            share = results[goal.name]["per_second"] / max(limits)
+        share = share_of(goal, results)
+        if share is not None:
             verdict = "reached" if share >= goal.at_least else "MISSED"
             print(f"  {goal.name}: {share:.2f} of {' or '.join(goal.against)}, goal {goal.at_least:.2f}: {verdict}")
+
+
+def share_of(goal: Goal, results: dict[str, dict[str, Any]]) -> float | None:
+    """Return which part of the best of the others the scenario reaches, or None where one was not played."""
+    limits = [results[name]["per_second"] for name in goal.against if name in results]
+    return results[goal.name]["per_second"] / max(limits) if goal.name in results and limits else None
+
+
+def keep(kind: str, results: dict[str, dict[str, Any]]) -> None:
+    """Draw the results, add them to the history, and say what has become worse."""
+    rates = {name: found["per_second"] for name, found in results.items()}
+    plot_bars(RESULTS / f"speed-{kind}.svg", f"{kind}: tasks or requests per second", rates)
+    shares = {f"{goal.name}, share": share for goal in GOALS if (share := share_of(goal, results)) is not None}
+    worse = note(f"speed {kind}", {**rates, **shares})
+    print("\n  WORSE than before: " + "; ".join(worse) if worse else "\n  nothing is worse than before")
 
 
 def main() -> int:
@@ -97,6 +113,8 @@ def main() -> int:
     for kind in given.kind or KINDS:
         results[kind] = measure(kind, given.only, given.repetitions, given.seconds, given.mixed_seconds)
         print_table(kind, results[kind])
+        if not given.only:
+            keep(kind, results[kind])
     save("speed", {"seconds": given.seconds, "repetitions": given.repetitions, **results})
     return 0
 

@@ -23,6 +23,8 @@ class Call(NamedTuple):
     request: bytes
     # How many tasks are done with, once it is answered.
     tasks: int = 0
+    # The status of a refusal that is no error: there is nothing to do.
+    refusal: int = 0
 
 
 class Answer(NamedTuple):
@@ -148,7 +150,7 @@ def _serve(workers: "list[_Worker]", begin: float, end: float) -> Tally:
 def _count(tally: Tally, worker: "_Worker", answer: Answer) -> None:
     call = worker.call
     tally.times.setdefault(call.name, array("q")).append(int((time.monotonic() - worker.sent_at) * 1_000_000))
-    if answer.status >= 400:
+    if answer.status >= 400 and answer.status != call.refusal:
         tally.errors += 1
     else:
         tally.tasks += call.tasks

@@ -63,7 +63,7 @@ def exchange(requests: Requests, number: int, size: int) -> Steps:
 
 def empty_poll(requests: Requests, number: int) -> Steps:
     """Ask again and again where there is nothing to do."""
-    poll = Call("poll", requests.post(_CLAIM, {"worker_id": _worker(number), "types": ["bench"]}))
+    poll = Call("poll", requests.post(_CLAIM, {"worker_id": _worker(number), "types": ["bench"]}), refusal=404)
     while True:
         yield poll
 
