@@ -31,7 +31,7 @@ COMPLETED: dict[str, Any] = {
     "failure_reason": null(),
     **FINISH,
 }
-_COMPLETE = (
+COMPLETE = (
     update(tasks)
     .where(tasks.c.id == bindparam("task_id"), tasks.c.lease_token == bindparam("token"), *MAY_COMPLETE)
     .values(result=bindparam("outcome", type_=tasks.c.result.type), **COMPLETED)
@@ -60,7 +60,7 @@ def complete_task(tx: Transaction, task_id: int, *, worker_id: str, lease_token:
                 "outcome": result,
                 **finish_parameters(task_type, tx.now),
             }
-            if tx.changes(_COMPLETE, parameters):
+            if tx.changes(COMPLETE, parameters):
                 if lease.has_followers:
                     follow_up(tx, [task_id])
                 return

@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Case, bindparam, update
+from sqlalchemy import ColumnElement, bindparam, update
 
 from app.lifecycle import TaskStatus
 from app.queue.attempts import add_ends
-from app.queue.complete import COMPLETED, MAY_COMPLETE
+from app.queue.complete import COMPLETE, COMPLETED, MAY_COMPLETE
 from app.queue.fail import LET_GO, next_alarm, tell_followers
 from app.queue.finish import FINISH, finish_parameters
 from app.queue.leases import FAILED
@@ -41,12 +41,16 @@ class Failure(NamedTuple):
 
 def complete_batch(tx: Transaction, task_type: TaskType, worker_id: str, successes: Sequence[Success]) -> int:
     """Complete those of these tasks of one type which the worker may complete, and return how many these were."""
+    holder = {"worker": worker_id, **finish_parameters(task_type, tx.now)}
+    if len(successes) == 1:
+        [(task_id, token, result)] = successes
+        return tx.changes(COMPLETE, {"task_id": task_id, "token": token, "outcome": result, **holder})
     statement = _UPDATE.where(
         tasks.c.id.in_([success.task_id for success in successes]),
         tasks.c.lease_token == by_id(tasks.c.lease_token, {success.task_id: success.token for success in successes}),
         *MAY_COMPLETE,
     ).values(result=by_id(tasks.c.result, {success.task_id: success.result for success in successes}), **COMPLETED)
-    return tx.changes(statement, {"worker": worker_id, **finish_parameters(task_type, tx.now)})
+    return tx.changes(statement, holder)
 
 
 def fail_batch(tx: Transaction, failures: Sequence[Failure]) -> None:
@@ -91,5 +95,5 @@ def _give_up(tx: Transaction, task_type: TaskType, failures: Sequence[Failure]) 
     tx.execute(statement, finish_parameters(task_type, tx.now))
 
 
-def _errors(failures: Sequence[Failure]) -> Case[Any]:
+def _errors(failures: Sequence[Failure]) -> ColumnElement[Any]:
     return by_id(tasks.c.error_message, {failure.task["id"]: failure.error for failure in failures})
