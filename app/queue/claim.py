@@ -33,6 +33,9 @@ _CANDIDATES = 50
 OVERDUE_SLICE = 200
 _ROUNDS = 20
 _END_RANK = 2**63 - 1
+# Where claims have just met, each looks at so many heads for so many seconds: who comes second takes the next one.
+_HEADS_WHERE_CLAIMS_MEET = 4
+_REMEMBERED_SECONDS = 1.0
 # Up to so many types are looked at one by one where that is much faster.
 _FEW_TYPES = 10
 
@@ -42,7 +45,8 @@ def claimable(*columns: Any) -> Select[Any]:
     return select(*columns).where(tasks.c.status == _PENDING).with_hint(tasks, BY_CLAIM_INDEX, "mysql")
 
 
-_HEAD = claimable(*TO_CLAIM).where(tasks.c.type_id == bindparam("type_id")).order_by(*IN_ORDER).limit(1)
+_IN_ORDER = claimable(*TO_CLAIM).where(tasks.c.type_id == bindparam("type_id")).order_by(*IN_ORDER)
+_FIRST = _IN_ORDER.limit(bindparam("number"))
 # The rank by itself is what SQLite goes by; without it, it would look for each half of OR and sort.
 FROM_PLACE = and_(
     tasks.c.claim_rank >= bindparam("rank"),
@@ -53,7 +57,8 @@ FROM_PLACE = and_(
 )
 # From the floor on, or from a task that has just been seen at the head: a locking read from the start would also lock
 # every entry of the index that is marked as deleted (100,000 of them, kept for a backup, cost 300 ms).
-_HEAD_FROM_PLACE = _HEAD.where(FROM_PLACE)
+_FIRST_FROM_PLACE = _FIRST.where(FROM_PLACE)
+_HEAD_FROM_PLACE = _IN_ORDER.where(FROM_PLACE).limit(1)
 # Those that come first, to see which of them are overdue.
 _HEADS = (
     claimable(tasks.c.id, tasks.c.due_at)
@@ -123,8 +128,8 @@ def heads_in_order(tx: Transaction, type_ids: Sequence[int]) -> Iterator[list[Ro
     Where types have floors, first as they are seen from there, and then, for whoever goes on, from the start.
     """
     if len(type_ids) <= _FEW_TYPES and any(find_floor(tx, type_id) for type_id in type_ids):
-        found = [_find_head(tx, type_id, find_floor(tx, type_id)) for type_id in type_ids]
-        yield sorted((head for head in found if head is not None), key=place_in_order)
+        found = [head for type_id in type_ids for head in _find_first(tx, type_id, find_floor(tx, type_id), 1)]
+        yield sorted(found, key=place_in_order)
     yield tx.all(_HEADS_IN_ORDER, {"type_ids": type_ids})
 
 
@@ -159,12 +164,13 @@ def look_from(tx: Transaction, statement: Select[Any], place: Row) -> list[Row]:
     return [] if place["rank"] == _END_RANK else tx.all(statement, place)
 
 
-def _find_head(tx: Transaction, type_id: int, floor: Row | None) -> Row | None:
+def _find_first(tx: Transaction, type_id: int, floor: Row | None, number: int) -> list[Row]:
     def look(place: Row | None) -> list[Row]:
-        return tx.all(_HEAD, {"type_id": type_id}) if place is None else look_from(tx, _HEAD_FROM_PLACE, place)
+        if place is None:
+            return tx.all(_FIRST, {"type_id": type_id, "number": number})
+        return look_from(tx, _FIRST_FROM_PLACE, {**place, "number": number})
 
-    found = look_at_type(tx, type_id, look) if floor is None else look(floor)
-    return found[0] if found else None
+    return look_at_type(tx, type_id, look) if floor is None else look(floor)
 
 
 def _claim_of_type(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> Row | None:
@@ -181,24 +187,36 @@ def _claim_first(tx: Transaction, task_type: TaskType, order: ClaimOrder, floor:
     """Claim the first task that stands not below the floor; raises LimitReached.
 
     The head is read without locks and taken by a guarded update that does not wait: two statements. Whoever comes
-    second, or has a limit to obey, takes the next one in a transaction that skips what others hold.
+    second takes the next one, and if that fails too, or there is a limit to obey, the first free one in a transaction
+    that skips what others hold.
     """
-    task = _find_head(tx, task_type.id, floor)
+    meeting = ("claims have met", task_type.id)
+    number = _HEADS_WHERE_CLAIMS_MEET if tx.cache.recall(meeting) else 1
+    heads = _find_first(tx, task_type.id, floor, number)
     for _ in range(_ROUNDS):
-        if task is None:
+        if not heads:
             return None
-        if is_overdue(tx, task):
-            if not _give_up_overdue(tx, task):
+        head = heads[0]
+        if is_overdue(tx, head):
+            if not _give_up_overdue(tx, head):
                 # Somebody holds it: what stands behind it is free.
-                return _take_free(tx, task_type, order, task)
-            task = _find_head(tx, task_type.id, floor)
+                return _take_free(tx, task_type, order, head)
+            heads = _find_first(tx, task_type.id, floor, number)
             continue
-        claimed = _take_head(tx, task_type, order, task)
+        if not task_type.needs_transaction and tx.misses_locked_rows:
+            for task in heads:
+                if is_overdue(tx, task):
+                    continue
+                claimed = take_seen(tx, task_type, order, task)
+                if claimed is not None:
+                    return claimed
+                tx.cache.keep(meeting, True, _REMEMBERED_SECONDS)
+        claimed = _take_free(tx, task_type, order, head)
         if claimed is not None:
             return claimed
         # Replaced, or given another priority, what was seen may stand before its place by now.
-        seen, task = task, _find_head(tx, task_type.id, None)
-        if task is None or place_in_order(task) >= place_in_order(seen):
+        heads = _find_first(tx, task_type.id, None, 1)
+        if not heads or place_in_order(heads[0]) >= place_in_order(head):
             return None
     return None
 
@@ -207,14 +225,6 @@ def _give_up_overdue(tx: Transaction, first: Row) -> int:
     """Give up this overdue task, and those of its type behind it that are overdue too; return how many there were."""
     heads = tx.all(_HEADS, place_of(first))
     return expire_waiting(tx, [head["id"] for head in heads if is_overdue(tx, head)])
-
-
-def _take_head(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Row) -> Row | None:
-    if not task_type.needs_transaction and tx.misses_locked_rows:
-        taken = take_seen(tx, task_type, order, task)
-        if taken is not None:
-            return taken
-    return _take_free(tx, task_type, order, task)
 
 
 def _take_free(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Row) -> Row | None:

@@ -137,6 +137,22 @@ CLAIMS = (
         on="mariadb",
     ),
     Mutation(
+        "Where claims meet, what is overdue is taken",
+        "app/queue/claim.py",
+        "                if is_overdue(tx, task):\n                    continue\n",
+        "",
+        _CLAIM,
+        on="mariadb",
+    ),
+    Mutation(
+        "Nobody remembers that claims have met",
+        "app/queue/claim.py",
+        "_HEADS_WHERE_CLAIMS_MEET if tx.cache.recall(meeting) else 1",
+        "1",
+        _CLAIM,
+        on="mariadb",
+    ),
+    Mutation(
         "Behind the end of a type is looked for tasks",
         "app/queue/claim.py",
         'return [] if place["rank"] == _END_RANK else tx.all(statement, place)',

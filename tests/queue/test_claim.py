@@ -16,6 +16,8 @@ from app.queue.line import admit_due
 from app.queue.take import ClaimOrder
 from app.queue.tasks import read_task
 from tests.support.factories import Queue
+from tests.support.faults import interrupt
+from tests.support.statements import counted_statements
 
 
 def test_a_claim_takes_the_highest_priority_first_and_within_it_the_oldest(queue):
@@ -259,3 +261,31 @@ def test_a_cancelled_task_is_not_claimed(queue):
     task = queue.create()
     queue.do(cancel_task, task["id"])
     assert queue.claim(kind) is None
+
+
+@pytest.mark.parametrize("database_kind", ["mariadb"])
+def test_where_claims_meet_who_comes_second_takes_the_next_by_one_statement_more(queue, open_database):
+    kind = queue.register()
+    made = [queue.create()["id"] for _ in range(4)]
+    other = Queue(open_database())
+    for place in (1, 3):
+        met = interrupt(queue.database, "SET STATEMENT", lambda: other.must_claim(kind, worker_id="w2"))
+        with counted_statements(queue.database) as seen:
+            assert queue.must_claim(kind)["id"] == made[place]
+        assert met
+    # The first time nothing was known of the others, and it took a transaction.
+    assert [statement.split()[0] for statement in seen] == ["SELECT", "SET", "SET"]
+
+
+@pytest.mark.parametrize("database_kind", ["mariadb"])
+def test_where_claims_meet_what_is_overdue_is_passed_by(queue, open_database, clock):
+    kind = queue.register()
+    first = queue.create()["id"]
+    queue.create(deadline_at=clock.instant + timedelta(seconds=10))
+    last = queue.create()["id"]
+    clock.advance(seconds=10)
+    queue.do(lambda tx: tx.cache.keep(("claims have met", kind), True, 60))
+    other = Queue(open_database())
+    met = interrupt(queue.database, "SET STATEMENT", lambda: other.do(cancel_task, first))
+    assert queue.must_claim(kind)["id"] == last
+    assert met
