@@ -13,6 +13,7 @@ def by_id(column: Column[Any], values: Mapping[int, Any]) -> ColumnElement[Any]:
     """
     first, *others = values.values()
     # As text, since Python takes 1, 1.0 and True for equal.
-    if all(repr(value) == repr(first) for value in others):
+    text = repr(first)
+    if all(repr(value) == text for value in others):
         return literal(first, column.type)
     return case({row_id: literal(value, column.type) for row_id, value in values.items()}, value=column.table.c.id)

@@ -55,6 +55,13 @@ def test_a_batch_of_successes_is_one_statement_and_each_task_holds_its_own_resul
         assert row["due_at"] == clock.instant + timedelta(days=30)
 
 
+@pytest.mark.parametrize("results", [[1, True, 1.0], [{"n": 0}, {"n": False}, {"n": 0.0}], ["1", 1, 1], [None] * 3])
+def test_results_that_python_takes_for_equal_stay_what_they_are(queue, results):
+    batch = _batch(queue, 3)
+    assert queue.report(*map(_done, batch, results)) == ["completed"] * 3
+    assert [repr(row["result"]) for row in _rows(queue, batch)] == [repr(result) for result in results]
+
+
 def test_a_task_that_is_completed_in_a_batch_is_as_if_it_had_been_completed_alone(queue):
     batch = _batch(queue, 3)
     queue.report(_done(batch[0], 7), _done(batch[1], 7))
