@@ -21,7 +21,7 @@ from app.queue.claim import (
 )
 from app.queue.expire import expire_waiting
 from app.queue.floor import find_floor
-from app.queue.take import TOLD, ClaimOrder, claim_tokens, is_overdue, recover_claims
+from app.queue.take import SAME_FOR_ALL, TOLD, ClaimOrder, claim_tokens, is_overdue, recover_claims
 from app.queue.take_batch import take_batch
 from app.queue.task_types import TaskType, find_types
 from app.storage.database import Row, Transaction
@@ -41,8 +41,9 @@ _OTHERS = tasks.c.id.not_in(bindparam("passed_by", expanding=True))
 _NEXT = _FIRST.where(_OTHERS)
 _FROM_PLACE = {statement: statement.where(FROM_PLACE) for statement in (_FIRST, _NEXT)}
 _OF_TYPES = _SEEN.where(tasks.c.type_id.in_(bindparam("type_ids", expanding=True)))
+# What the claim has set to the same for every task needs no reading.
 _TAKEN = (
-    select(*TOLD)
+    select(*(column for column in TOLD if column.name not in SAME_FOR_ALL))
     .with_hint(tasks, BY_PRIMARY_KEY, "mysql")
     .where(
         tasks.c.id.in_(bindparam("task_ids", expanding=True)),
@@ -72,7 +73,8 @@ def claim_tasks(tx: Transaction, type_ids: Sequence[int], order: ClaimOrder, max
     rows = tx.all(_TAKEN, {"task_ids": tried_for, "tokens": claim_tokens(tx, types, order)})
     place = {task_id: number for number, task_id in enumerate(tried_for)}
     rows.sort(key=lambda row: place[row["id"]])
-    return [{**row, "type": types[row["type_id"]].name} for row in rows]
+    same = {**SAME_FOR_ALL, "claimed_by": order.worker_id}
+    return [{**row, **same, "type": types[row["type_id"]].name, "updated_at": row["claimed_at"]} for row in rows]
 
 
 def _take_first(tx: Transaction, open_types: dict[int, TaskType], order: ClaimOrder, max_tasks: int) -> list[int]:

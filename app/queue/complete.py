@@ -20,8 +20,12 @@ MAY_COMPLETE = (
     tasks.c.claimed_by == bindparam("worker"),
     # An expired attempt keeps its token until somebody claims the task again, and may still complete it.
     or_(
-        tasks.c.status.in_([int(TaskStatus.CLAIMED), int(TaskStatus.PENDING), int(TaskStatus.BLOCKED)]),
-        and_(tasks.c.status == int(TaskStatus.FAILED), tasks.c.failure_reason.in_(DIED_OF_TIME)),
+        # One by one: what is given to IN as a list is written anew with every execution.
+        *(tasks.c.status == int(status) for status in (TaskStatus.CLAIMED, TaskStatus.PENDING, TaskStatus.BLOCKED)),
+        and_(
+            tasks.c.status == int(TaskStatus.FAILED),
+            or_(*(tasks.c.failure_reason == reason for reason in DIED_OF_TIME)),
+        ),
     ),
 )
 COMPLETED: dict[str, Any] = {

@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, update
+from sqlalchemy import Column, ColumnElement, Update, bindparam, case, update
 
 from app.lifecycle import TaskStatus
 from app.queue.attempts import add_ends
@@ -45,12 +46,25 @@ def complete_batch(tx: Transaction, task_type: TaskType, worker_id: str, success
     if len(successes) == 1:
         [(task_id, token, result)] = successes
         return tx.changes(COMPLETE, {"task_id": task_id, "token": token, "outcome": result, **holder})
-    statement = _UPDATE.where(
-        tasks.c.id.in_([success.task_id for success in successes]),
-        tasks.c.lease_token == by_id(tasks.c.lease_token, {success.task_id: success.token for success in successes}),
-        *MAY_COMPLETE,
-    ).values(result=by_id(tasks.c.result, {success.task_id: success.result for success in successes}), **COMPLETED)
-    return tx.changes(statement, holder)
+    for place, (task_id, token, result) in enumerate(successes):
+        holder.update({f"id_{place}": task_id, f"token_{place}": token, f"outcome_{place}": result})
+    is_one_claim = len({success.token for success in successes}) == 1
+    return tx.changes(_complete_many(len(successes), is_one_claim), holder)
+
+
+@cache
+def _complete_many(number: int, is_one_claim: bool) -> Update:
+    """Return the statement for so many tasks: made but once, since making it costs as much as running it."""
+    ids = [bindparam(f"id_{place}", type_=tasks.c.id.type) for place in range(number)]
+
+    def of_each(name: str, column: Column[Any]) -> ColumnElement[Any]:
+        values = {id_: bindparam(f"{name}_{place}", type_=column.type) for place, id_ in enumerate(ids)}
+        return case(values, value=tasks.c.id)
+
+    token = bindparam("token_0") if is_one_claim else of_each("token", tasks.c.lease_token)
+    return _UPDATE.where(tasks.c.id.in_(ids), tasks.c.lease_token == token, *MAY_COMPLETE).values(
+        result=of_each("outcome", tasks.c.result), **COMPLETED
+    )
 
 
 def fail_batch(tx: Transaction, failures: Sequence[Failure]) -> None:

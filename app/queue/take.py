@@ -42,6 +42,16 @@ TAKEN: dict[str, Any] = {
 # while the task waits. The description of a column costs PyMySQL as much as its value.
 TOLD = tuple(column for column in tasks.c if column.name != "dedupe_hash")
 TO_CLAIM = tuple(column for column in TOLD if column.name not in {*TAKEN, "completed_at"} - _SET_BY_WHAT_IT_WAS)
+# What every claimed task has, beside the worker and the present instant.
+SAME_FOR_ALL: Row = {
+    "status": _CLAIMED,
+    "claimed_by": None,
+    "result": None,
+    "progress": 0,
+    "progress_message": None,
+    "completed_at": None,
+    "updated_at": None,
+}
 _BY_ID = select(*TO_CLAIM).where(tasks.c.id == bindparam("task_id"), tasks.c.status == _PENDING)
 _TAKE = (
     update(tasks)
@@ -162,8 +172,8 @@ def _claimed(task: Row, task_type: TaskType, claim: Row) -> Row:
     """Return the row as it is after the claim, without reading it again."""
     return {
         **task,
+        **SAME_FOR_ALL,
         "type": task_type.name,
-        "status": _CLAIMED,
         "claimed_by": claim["worker"],
         "claimed_at": claim["at"],
         "lease_token": claim["token"],
@@ -171,10 +181,6 @@ def _claimed(task: Row, task_type: TaskType, claim: Row) -> Row:
         "attempt_ends_at": claim["attempt_ends"],
         "attempts": task["attempts"] + 1,
         "first_claimed_at": task["first_claimed_at"] or claim["at"],
-        "result": None,
-        "progress": 0,
-        "progress_message": None,
-        "completed_at": None,
         "updated_at": claim["at"],
     }
 

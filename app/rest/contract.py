@@ -102,7 +102,8 @@ def contract(
         def checked(**arguments: Any) -> Response:
             if terms.scope is not None:
                 auth.require(terms.scope)
-            if terms.query is not None:
+            # Where there is nothing to say, nothing said needs no check.
+            if terms.query is not None and (query is not None or request.query_string):
                 asked = _load(terms.query, _query_arguments(terms.query))
                 arguments.update({"query": asked} if query is not None else {})
             if terms.body is not None:

@@ -12,7 +12,6 @@ from app.storage.columns import UTC, instant_text, to_json
 from app.web.bodies import parse
 from app.web.errors import InvalidJson
 
-MAX_ID = 2**63 - 1
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _LAST_YEAR = 9000
 # Not all that Python calls a space: that has control characters among it.

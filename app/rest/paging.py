@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from app.errors import InvalidCursor
-from app.rest.fields import MAX_ID
+from app.storage.columns import MAX_ID
 
 _LONGEST_NAME = 255
 # Control characters, and halves of surrogate pairs, which no database takes.

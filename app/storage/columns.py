@@ -32,13 +32,13 @@ class Instant(TypeDecorator[datetime]):
             return value
         return (value - EPOCH) // _MICROSECOND
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Turn what the database stores into an aware datetime."""
-        if value is None:
-            return None
-        if isinstance(value, datetime):
-            return value.replace(tzinfo=UTC)
-        return EPOCH + timedelta(microseconds=value)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """Leave alone what the driver has read; it knows that all times are UTC."""
+        return super().result_processor(dialect, coltype) if dialect.name == "sqlite" else None
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """Turn what SQLite stores into an aware datetime."""
+        return None if value is None else EPOCH + timedelta(microseconds=value)
 
 
 class Json(TypeDecorator[Any]):
@@ -77,6 +77,7 @@ def instant_text(value: datetime) -> str:
     return f"{value.isoformat(timespec='milliseconds')[:23]}Z"
 
 
+MAX_ID = 2**63 - 1
 # SQLite gives only its INTEGER primary keys their values by itself.
 Id = BigInteger().with_variant(Integer, "sqlite")
 # All integers of SQLite have 64 bits; it cannot change the type that it once wrote down.

@@ -83,12 +83,15 @@ class Transaction:
 
     def one(self, statement: Executable, parameters: Parameters | None = None) -> Row | None:
         """Return the first row as a dict, or None."""
-        row = self._connection.execute(statement, parameters).mappings().first()
-        return None if row is None else dict(row)
+        result = self._connection.execute(statement, parameters)
+        row = result.first()
+        return None if row is None else dict(zip(result.keys(), row, strict=True))
 
     def all(self, statement: Executable, parameters: Parameters | None = None) -> list[Row]:
         """Return all rows as dicts."""
-        return [dict(row) for row in self._connection.execute(statement, parameters).mappings()]
+        result = self._connection.execute(statement, parameters)
+        names = tuple(result.keys())
+        return [dict(zip(names, row, strict=True)) for row in result]
 
     def changes(self, statement: Executable, parameters: Parameters | None = None) -> int:
         """Run a guarded update and return how many rows it hit: the verdict.

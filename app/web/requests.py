@@ -27,9 +27,15 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 def register(app: Flask) -> None:
     """Hook into every request of `app`."""
+    # None of our functions is asynchronous, and Flask would make sure of that for five of them in every request.
+    app.ensure_sync = _as_it_is  # type: ignore[method-assign, assignment]
     app.before_request(_begin)
     app.after_request(_finish)
     app.wsgi_app = _override_method(app.wsgi_app)  # type: ignore[method-assign, assignment]
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
 
 
 def request_id() -> str:

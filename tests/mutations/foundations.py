@@ -102,7 +102,7 @@ FOUNDATIONS = (
     Mutation(
         "The web host's clock decides",
         "app/storage/dialects/mysql.py",
-        "        return told.replace(tzinfo=UTC)\n",
+        "        return told\n",
         "        return datetime.now(UTC)\n",
         _STORAGE,
         on="mariadb",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.rest.fields import MAX_ID
+from app.storage.columns import MAX_ID
 from app.web.current import EXTENSION
 from tests.support.statements import counted_statements
 

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidCursor
-from app.rest.fields import MAX_ID
 from app.rest.paging import (
     make_cursor,
     make_name_cursor,
@@ -19,6 +18,7 @@ from app.rest.paging import (
     read_name_cursor,
     read_rank_cursor,
 )
+from app.storage.columns import MAX_ID
 
 
 @given(st.integers(1, MAX_ID))

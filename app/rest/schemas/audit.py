@@ -2,8 +2,9 @@
 
 from marshmallow import fields
 
-from app.rest.fields import MAX_ID, Instant, Int, JsonObject, Text
+from app.rest.fields import Instant, Int, JsonObject, Text
 from app.rest.schemas.base import AnswerSchema, RequestSchema, page_fields
+from app.storage.columns import MAX_ID
 
 
 class AuditQuery(RequestSchema):

@@ -7,9 +7,10 @@ from marshmallow import fields, validate
 from app.lifecycle import TaskStatus
 from app.queue.claim_batch import MAX_TASKS
 from app.queue.report_batch import MAX_REPORTS
-from app.rest.fields import MAX_ID, Each, Flag, Int, LongText, Text
+from app.rest.fields import Each, Flag, Int, LongText, Text
 from app.rest.schemas.base import AnswerSchema, Fault, RequestSchema
 from app.rest.schemas.claims import ClaimedTask, ClaimRequest, CompletionRequest, command_field, worker_id
+from app.storage.columns import MAX_ID
 
 _TOKEN = "1-300-0123456789abcdef0123456789abcdef"  # noqa: S105
 _CLAIM: dict[str, Any] = {"types": ["checksum"], "max_tasks": 50}

@@ -7,9 +7,10 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from app.policies import POLICIES
 from app.queue.claim import SORTABLE
 from app.queue.signals import COMMANDS
-from app.rest.fields import MAX_ID, AnyJson, Flag, Instant, Int, Lines, LongText, Name, Seconds, Text
+from app.rest.fields import AnyJson, Flag, Instant, Int, Lines, LongText, Name, Seconds, Text
 from app.rest.schemas.base import AnswerSchema, RequestSchema
 from app.rest.schemas.tasks import Task
+from app.storage.columns import MAX_ID
 
 _MAX_LEASE = POLICIES["lease_seconds"].metadata["high"]
 _YEAR = 366 * 86400

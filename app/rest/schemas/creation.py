@@ -8,10 +8,10 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from app.policies import ON_DUPLICATE
 from app.queue.dependencies import ON_FAILURE
 from app.queue.workflows import MAX_NODES
-from app.rest.fields import MAX_ID, Each, Flag, Instant, Int, JsonObject, LongText, Name, Seconds, Text
+from app.rest.fields import Each, Flag, Instant, Int, JsonObject, LongText, Name, Seconds, Text
 from app.rest.schemas.base import AnswerSchema, Fault, RequestSchema
 from app.rest.schemas.tasks import MAX_PRIORITY, Task
-from app.storage.columns import to_json
+from app.storage.columns import MAX_ID, to_json
 
 MAX_BATCH = 1000
 _YEAR = 366 * 86400

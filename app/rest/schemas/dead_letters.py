@@ -6,10 +6,11 @@ from marshmallow import fields, validate
 
 from app.lifecycle import FailureReason
 from app.queue.requeue import MAX_EXTRA_ATTEMPTS
-from app.rest.fields import MAX_ID, Flag, Instant, Int, Lines, LongText, Name, QueryInt, Text
+from app.rest.fields import Flag, Instant, Int, Lines, LongText, Name, QueryInt, Text
 from app.rest.schemas.base import AnswerSchema, RequestSchema
 from app.rest.schemas.operations import MAX_COUNT, TaskSelection, needs_a_filter
 from app.rest.schemas.tasks import ListedTask
+from app.storage.columns import MAX_ID
 
 REASONS = [word for name, word in vars(FailureReason).items() if name.isupper()]
 MAX_IDS = 1000

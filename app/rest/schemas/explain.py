@@ -5,9 +5,10 @@ from marshmallow import fields, validate
 from app.lifecycle import TaskStatus
 from app.queue.explanation import REASONS
 from app.queue.obstacles import SHOWN
-from app.rest.fields import MAX_ID, Instant, Int, LongText, Name, Text
+from app.rest.fields import Instant, Int, LongText, Name, Text
 from app.rest.schemas.base import AnswerSchema
 from app.rest.schemas.statistics import BoundedCount, nested, number
+from app.storage.columns import MAX_ID
 
 _STATUSES = [status.word for status in TaskStatus]
 

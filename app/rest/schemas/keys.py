@@ -3,8 +3,9 @@
 from marshmallow import fields, validate
 
 from app.queue.keys import Scope
-from app.rest.fields import MAX_ID, Instant, Int, Name, Text
+from app.rest.fields import Instant, Int, Name, Text
 from app.rest.schemas.base import AnswerSchema, RequestSchema
+from app.storage.columns import MAX_ID
 
 _SCOPES = [scope.value for scope in Scope]
 

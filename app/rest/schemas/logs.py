@@ -5,9 +5,10 @@ from typing import Any, ClassVar
 from marshmallow import fields, validate
 
 from app.queue.logs import LEVELS, MAX_LINES
-from app.rest.fields import MAX_ID, Instant, Int, QueryInt, RawText
+from app.rest.fields import Instant, Int, QueryInt, RawText
 from app.rest.schemas.base import AnswerSchema, RequestSchema
 from app.rest.schemas.claims import lease_token, worker_id
+from app.storage.columns import MAX_ID
 
 _MAX_MESSAGE = 10_000
 _MAX_PAGE = 500

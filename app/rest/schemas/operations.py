@@ -7,8 +7,9 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 from app.lifecycle import UNFINISHED
 from app.queue.filters import TaskFilter
 from app.queue.operations import KINDS, STATUSES
-from app.rest.fields import MAX_ID, Flag, Instant, Int, JsonObject, LongText, Name, QueryInt, Text
+from app.rest.fields import Flag, Instant, Int, JsonObject, LongText, Name, QueryInt, Text
 from app.rest.schemas.base import AnswerSchema, RequestSchema
+from app.storage.columns import MAX_ID
 
 _MISSING = "Missing data for required field."
 _WORDS = [status.word for status in UNFINISHED]

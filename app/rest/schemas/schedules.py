@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 from marshmallow import ValidationError, fields, validate, validates_schema
 
 from app.queue.schedules import CATCH_UPS, MAX_CATCH_UP, OVERLAPS
-from app.rest.fields import MAX_ID, Flag, Instant, Int, JsonObject, LongText, Name, QueryInt, Text
+from app.rest.fields import Flag, Instant, Int, JsonObject, LongText, Name, QueryInt, Text
 from app.rest.schemas.base import AnswerSchema, RequestSchema
 from app.rest.schemas.creation import NewTask
 from app.rest.schemas.tasks import MAX_PRIORITY
+from app.storage.columns import MAX_ID
 
 _YEAR = 366 * 86400
 # What each of its tasks is given.

@@ -5,8 +5,9 @@ from typing import Any
 from marshmallow import fields
 
 from app.queue.statistics import WINDOW_SECONDS
-from app.rest.fields import MAX_ID, Flag, Instant, Int, LongText, Name, QueryInt
+from app.rest.fields import Flag, Instant, Int, LongText, Name, QueryInt
 from app.rest.schemas.base import AnswerSchema, RequestSchema
+from app.storage.columns import MAX_ID
 
 _COUNT = {"count": 12, "is_exact": True}
 _ENDED = {"count": 240, "is_exact": True, "per_minute": 4.0}

@@ -4,8 +4,9 @@ from typing import Any
 
 from marshmallow import ValidationError
 
-from app.rest.fields import MAX_ID, Instant, QueryInt, Text
+from app.rest.fields import Instant, QueryInt, Text
 from app.rest.schemas.base import RequestSchema, page_fields
+from app.storage.columns import MAX_ID
 
 MAX_WAIT = 60
 MAX_TAGS = 10

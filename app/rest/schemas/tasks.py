@@ -3,8 +3,9 @@
 from marshmallow import fields, validate
 
 from app.lifecycle import TaskStatus
-from app.rest.fields import MAX_ID, AnyJson, Instant, Int, JsonObject, Lines, LongText, Name, Text
+from app.rest.fields import AnyJson, Instant, Int, JsonObject, Lines, LongText, Name, Text
 from app.rest.schemas.base import AnswerSchema, RequestSchema
+from app.storage.columns import MAX_ID
 
 MAX_PRIORITY = 2**31 - 1
 

@@ -6,8 +6,9 @@ from marshmallow import fields, validate
 
 from app.queue.signals import COMMANDS
 from app.queue.workers import MAX_SHOWN_TASKS
-from app.rest.fields import MAX_ID, Flag, Instant, Int, Name, QueryInt, Text
+from app.rest.fields import Flag, Instant, Int, Name, QueryInt, Text
 from app.rest.schemas.base import AnswerSchema, RequestSchema
+from app.storage.columns import MAX_ID
 
 _WEEK = 7 * 86400
 

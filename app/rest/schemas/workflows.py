@@ -5,8 +5,9 @@ from typing import Any
 from marshmallow import fields, validate
 
 from app.lifecycle import FailureReason, TaskStatus
-from app.rest.fields import MAX_ID, Instant, Int, LongText, Name, QueryInt, Text
+from app.rest.fields import Instant, Int, LongText, Name, QueryInt, Text
 from app.rest.schemas.base import AnswerSchema, RequestSchema
+from app.storage.columns import MAX_ID
 
 STATES = ("running", "completed", "failed", "cancelled")
 _EXAMPLE_COUNTS = {"blocked": 1, "completed": 1}

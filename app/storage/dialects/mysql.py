@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+from pymysql.constants import FIELD_TYPE
+from pymysql.converters import conversions
 from pymysql.protocol import FieldDescriptorPacket, MysqlPacket
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
@@ -58,6 +60,14 @@ def _described(packet: bytes, encoding: str) -> FieldDescriptorPacket:
     return FieldDescriptorPacket(packet, encoding)
 
 
+def _read_instant(text: str) -> datetime:
+    """Read a UTC instant several times as fast as PyMySQL, which goes by a regular expression, and with its zone."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+_CONVERSIONS = {**conversions, FIELD_TYPE.DATETIME: _read_instant}
+
+
 class MySQL:
     """MySQL and MariaDB; what only some versions can do is found out by trying it."""
 
@@ -74,6 +84,7 @@ class MySQL:
         seconds = settings.database_timeout_seconds
         arguments: dict[str, Any] = {
             "charset": "utf8mb4",
+            "conv": _CONVERSIONS,
             "connect_timeout": seconds,
             # Above the lock wait, so that the database's own clear error comes first.
             "read_timeout": seconds * 3,
@@ -111,7 +122,7 @@ class MySQL:
     def now(self, connection: Connection) -> datetime:
         """Ask for the server's UTC instant."""
         told: datetime = connection.exec_driver_sql("SELECT UTC_TIMESTAMP(6)").scalar_one()
-        return told.replace(tzinfo=UTC)
+        return told
 
     def is_transient(self, error: Exception) -> bool:
         """Deadlocks, waited-out locks, lost connections and servers that are busy starting or stopping."""
