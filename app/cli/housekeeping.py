@@ -9,7 +9,8 @@ from app.settings import Settings
 from app.setup.run import run
 
 if TYPE_CHECKING:
-    from app.housekeeping import Housekeeper, Outcome
+    from app.housekeeping import Housekeeper
+    from app.housekeeping.rounds import Outcome
 
 _PAUSE_SECONDS = 1.0
 # After so long a line tells how far a long round is.

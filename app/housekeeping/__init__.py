@@ -1,16 +1,20 @@
 """Housekeeping: the passing of time, as work done beside ordinary requests."""
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from app.errors import QueueError
-from app.housekeeping.jobs import Job, all_jobs
-from app.housekeeping.rounds import Outcome, Rounds
 from app.settings import Settings
 from app.storage.database import Database
 
-__all__ = ["Housekeeper", "Outcome"]
+if TYPE_CHECKING:
+    from app.housekeeping.jobs import Job
+    from app.housekeeping.rounds import Outcome, Rounds
 
 log = logging.getLogger("taskmanager.housekeeping")
 
@@ -23,9 +27,18 @@ class Housekeeper:
     """Does what is due for one process: at most one round a second, bounded in rows and in time."""
 
     def __init__(self, database: Database, settings: Settings, jobs: Sequence[Job] | None = None) -> None:
+        self._database = database
         self._settings = settings
-        self._rounds = Rounds(database, all_jobs(settings) if jobs is None else jobs)
+        self._jobs = jobs
         self._next_round = 0.0
+
+    @cached_property
+    def _rounds(self) -> Rounds:
+        # Imported when there is time for it: the first answer is not to wait for all that time must do.
+        from app.housekeeping.jobs import all_jobs
+        from app.housekeeping.rounds import Rounds
+
+        return Rounds(self._database, all_jobs(self._settings) if self._jobs is None else self._jobs)
 
     def run_if_time(self) -> int:
         """Do a slice of what is due if the last round is a second ago; return how many rows changed."""

@@ -3,33 +3,12 @@
 from flask import Blueprint, Flask, Response, redirect, request, send_file, url_for
 from werkzeug.routing import BaseConverter
 
-from app.rest import (
-    audit,
-    batches,
-    claims,
-    creation,
-    dead_letters,
-    health,
-    housekeeping,
-    insight,
-    keys,
-    logs,
-    operations,
-    problems,
-    queue,
-    schedules,
-    task_types,
-    tasks,
-    workers,
-    workflows,
-)
-from app.rest.fields import MAX_ID
+from app.rest import problems
+from app.rest.routes import add_routes
 from app.settings import ROOT, Settings
+from app.storage.columns import MAX_ID
 
 OPENAPI_FILE = ROOT / "openapi.json"
-# What the clients of the older TaskManager know.
-_LEGACY = (health, task_types, claims, batches, creation, tasks, logs, insight)
-_FACES = (*_LEGACY, dead_letters, operations, keys, queue, workers, schedules, workflows, audit, housekeeping)
 
 
 class IdConverter(BaseConverter):
@@ -57,14 +36,8 @@ def register(app: Flask, settings: Settings) -> None:
     app.url_map.converters["name"] = NameConverter
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    api = Blueprint("api", __name__, url_prefix="/api")
-    for face in _FACES:
-        api.register_blueprint(face.blueprint)
-    api.add_url_rule("/openapi.json", view_func=openapi_document)
-    app.register_blueprint(api)
-    if settings.legacy_paths:
-        for face in _LEGACY:
-            app.register_blueprint(face.blueprint, name=f"legacy_{face.blueprint.name}")
+    add_routes(app, legacy_paths=settings.legacy_paths)
+    app.add_url_rule("/api/openapi.json", view_func=openapi_document)
     app.register_blueprint(_docs(), url_prefix="/api/docs")
     app.add_url_rule("/", view_func=_to_docs)
     problems.register(app)

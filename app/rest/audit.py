@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from flask import Blueprint
-
 from app.errors import InvalidCursor
 from app.queue.audit import list_audit
 from app.queue.keys import Scope
@@ -13,10 +11,7 @@ from app.rest.representations import show_audit_entry
 from app.rest.schemas import audit as schemas
 from app.web.current import database
 
-blueprint = Blueprint("audit", __name__, url_prefix="/audit")
 
-
-@blueprint.get("")
 @contract(
     "list_audit_entries",
     tag="Audit",

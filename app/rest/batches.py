@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from flask import Blueprint
-
 from app.errors import QueueError, TaskTypeNotFound
 from app.lifecycle import WAITING, TaskStatus
 from app.queue.keys import Scope
@@ -20,11 +18,9 @@ from app.rest.schemas import batches as schemas
 from app.storage.database import Transaction
 from app.web.current import database
 
-blueprint = Blueprint("batches", __name__, url_prefix="/tasks/batch")
 _CLAIMED, _NONE = "Tasks claimed successfully", "No available tasks"
 
 
-@blueprint.post("/claim")
 @contract(
     "claim_tasks",
     tag=TAG,
@@ -46,7 +42,6 @@ def claim(body: dict[str, Any]) -> Answer:
     return Answer(_show(claimed, order.worker_id), message, headers=_retry_after(body, order, claimed))
 
 
-@blueprint.post("/complete")
 @contract(
     "complete_tasks",
     tag=TAG,
@@ -66,7 +61,6 @@ def complete(body: dict[str, Any]) -> Answer:
     return Answer(_judge(reports, verdicts), "Results received")
 
 
-@blueprint.post("/exchange")
 @contract(
     "exchange_tasks",
     tag=TAG,

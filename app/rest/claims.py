@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, request
+from flask import request
 
 from app.errors import (
     ClaimedByAnother,
@@ -33,7 +33,6 @@ from app.rest.schemas.tasks import Task
 from app.storage.database import Transaction
 from app.web.current import database, parts
 
-blueprint = Blueprint("claims", __name__, url_prefix="/tasks")
 TAG = "Workers"
 HOLDER_ERRORS = (TaskNotFound, TaskNotClaimed, TaskCancelled, ClaimedByAnother, LeaseLost, TryAgain)
 PREFER = {
@@ -42,7 +41,6 @@ PREFER = {
 }
 
 
-@blueprint.post("/claim")
 @contract(
     "claim_task",
     tag=TAG,
@@ -66,7 +64,6 @@ def claim(body: dict[str, Any]) -> Answer:
     return Answer(show_claimed(claimed.tasks[0]), "Task claimed successfully")
 
 
-@blueprint.post("/<id:task_id>/heartbeat")
 @contract(
     "send_heartbeat",
     tag=TAG,
@@ -92,7 +89,6 @@ def heartbeat(task_id: int, body: dict[str, Any]) -> Answer:
     return Answer(data, "Task was cancelled" if told.is_cancelled else "Lease extended successfully")
 
 
-@blueprint.post("/<id:task_id>/progress")
 @contract(
     "report_progress",
     tag=TAG,
@@ -125,7 +121,6 @@ def progress(task_id: int, body: dict[str, Any]) -> Answer:
     return Answer(data, "Task progress updated successfully", headers=_applied(minimal))
 
 
-@blueprint.post("/<id:task_id>/complete")
 @contract(
     "complete_task",
     tag=TAG,
@@ -161,7 +156,6 @@ def complete(task_id: int, body: dict[str, Any]) -> Answer:
     return Answer(data, "Task completed successfully", headers=_applied(minimal and body["success"]))
 
 
-@blueprint.post("/<id:task_id>/release")
 @contract(
     "release_task",
     tag=TAG,

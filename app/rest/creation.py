@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, request
+from flask import request
 
 from app.errors import (
     BatchRefused,
@@ -35,7 +35,6 @@ from app.web.auth import current_key
 from app.web.current import database
 from app.web.errors import InvalidHeader
 
-blueprint = Blueprint("creation", __name__, url_prefix="/tasks")
 TAG = "Tasks"
 CREATE_ERRORS = (
     QueueDraining,
@@ -55,7 +54,6 @@ IDEMPOTENCY = {
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-@blueprint.post("")
 @contract(
     "create_task",
     tag=TAG,
@@ -82,7 +80,6 @@ def create(body: dict[str, Any]) -> Answer:
     return Answer(data, CREATED[status], status)
 
 
-@blueprint.post("/batch")
 @contract(
     "create_tasks",
     tag=TAG,

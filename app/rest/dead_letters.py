@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from flask import Blueprint
-
 from app.errors import InvalidCursor, NotADeadLetter, TaskNotFound, TryAgain
 from app.queue.dead_letters import count_dead_letters, list_dead_letters, purge_dead_letter
 from app.queue.filters import TaskFilter
@@ -18,11 +16,9 @@ from app.rest.schemas.operations import Operation
 from app.web.auth import actor
 from app.web.current import database
 
-blueprint = Blueprint("dead_letters", __name__, url_prefix="/dead-letters")
 TAG = "Dead letters"
 
 
-@blueprint.get("")
 @contract(
     "list_dead_letters",
     tag=TAG,
@@ -49,7 +45,6 @@ def list_all(query: dict[str, Any]) -> Answer:
     return Answer(data, "Dead letters retrieved successfully")
 
 
-@blueprint.get("/summary")
 @contract(
     "count_dead_letters",
     tag=TAG,
@@ -72,7 +67,6 @@ def count(query: dict[str, Any]) -> Answer:
     return Answer(data, "Dead letters counted successfully")
 
 
-@blueprint.post("/requeue")
 @contract(
     "requeue_dead_letters",
     tag=TAG,
@@ -90,7 +84,6 @@ def requeue(body: dict[str, Any]) -> Answer:
     return begin(REQUEUE, schemas.RequeuedDeadLetters.which(body), body.get("extra_attempts"))
 
 
-@blueprint.post("/purge")
 @contract(
     "purge_dead_letters",
     tag=TAG,
@@ -107,7 +100,6 @@ def purge(body: dict[str, Any]) -> Answer:
     return begin(PURGE, schemas.DeadLetterSelection.which(body))
 
 
-@blueprint.delete("/<id:task_id>")
 @contract(
     "purge_dead_letter",
     tag=TAG,

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from flask import Blueprint
 from sqlalchemy import select
 
 from app.errors import DatabaseUnavailable
@@ -20,13 +19,11 @@ from app.web.auth import require
 from app.web.current import database, settings
 from app.web.errors import KeyRefused, KeyRequired, ScopeMissing
 
-blueprint = Blueprint("health", __name__, url_prefix="/health")
 AUTH_IS_OFF = "TASKMANAGER_AUTH is off: everybody who reaches this server may do everything."
 # Reads a table of ours, so that a missing or unmigrated database is not called healthy.
 _ASK = select(counters.c.value).limit(1)
 
 
-@blueprint.get("")
 @contract(
     "get_health",
     tag="Server",

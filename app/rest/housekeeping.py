@@ -2,17 +2,12 @@
 
 from typing import Any
 
-from flask import Blueprint
-
 from app.queue.keys import Scope
 from app.rest.contract import Answer, contract
 from app.rest.schemas.housekeeping import HousekeepingRequest, HousekeepingRound
 from app.web.current import parts
 
-blueprint = Blueprint("housekeeping", __name__, url_prefix="/housekeeping")
 
-
-@blueprint.post("/run")
 @contract(
     "run_housekeeping",
     tag="Server",

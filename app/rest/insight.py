@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from flask import Blueprint
-
 from app.errors import TaskNotFound, TaskTypeNotFound
 from app.lifecycle import UNFINISHED, TaskStatus
 from app.queue.activity import Count
@@ -19,10 +17,7 @@ from app.rest.schemas import statistics as statistics_schemas
 from app.storage.database import Row
 from app.web.current import database
 
-blueprint = Blueprint("insight", __name__)
 
-
-@blueprint.get("/tasks/<id:task_id>/explain")
 @contract(
     "explain_task",
     tag=tasks.TAG,
@@ -41,7 +36,6 @@ def explain(task_id: int) -> Answer:
 
 
 # With the slash, so that the path with one is not taken for that of a type whose name ends so.
-@blueprint.get("/task-types/<name:name>/stats/")
 @contract(
     "get_task_type_statistics",
     tag=task_types.TAG,

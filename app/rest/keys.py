@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from flask import Blueprint
-
 from app.errors import InstantPassed, KeyNotFound, LastAdminKey
 from app.queue.keys import Scope, change_key, create_key, list_keys, revoke_key
 from app.rest.contract import Answer, contract
@@ -12,11 +10,9 @@ from app.rest.schemas import keys as schemas
 from app.web.auth import actor
 from app.web.current import database
 
-blueprint = Blueprint("keys", __name__, url_prefix="/keys")
 TAG = "Keys"
 
 
-@blueprint.post("")
 @contract(
     "create_api_key",
     tag=TAG,
@@ -32,7 +28,6 @@ def create_api_key(body: dict[str, Any]) -> Answer:
     return Answer({**show_key(row), "key": secret}, "API key created successfully", 201)
 
 
-@blueprint.get("")
 @contract(
     "list_api_keys",
     tag=TAG,
@@ -46,7 +41,6 @@ def list_api_keys() -> Answer:
     return Answer({"keys": shown, "count": len(shown)}, "API keys retrieved successfully")
 
 
-@blueprint.patch("/<id:key_id>")
 @contract(
     "change_api_key",
     tag=TAG,
@@ -63,7 +57,6 @@ def change_api_key(key_id: int, body: dict[str, Any]) -> Answer:
     return Answer(show_key(row), "API key updated successfully")
 
 
-@blueprint.delete("/<id:key_id>")
 @contract(
     "revoke_api_key",
     tag=TAG,

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from flask import Blueprint
-
 from app.errors import ClaimedByAnother, LeaseLost, TaskNotClaimed, TaskNotFound
 from app.queue.keys import Scope
 from app.queue.logs import LogLine, add_logs, list_logs
@@ -12,10 +10,7 @@ from app.rest.representations import show_log_line
 from app.rest.schemas import logs as schemas
 from app.web.current import database
 
-blueprint = Blueprint("logs", __name__, url_prefix="/tasks")
 
-
-@blueprint.post("/<id:task_id>/logs")
 @contract(
     "write_task_logs",
     tag="Workers",
@@ -36,7 +31,6 @@ def write(task_id: int, body: dict[str, Any]) -> Answer:
     return Answer({"id": task_id, "count": len(lines)}, "Log lines written successfully")
 
 
-@blueprint.get("/<id:task_id>/logs")
 @contract(
     "list_task_logs",
     tag="Tasks",

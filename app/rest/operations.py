@@ -3,8 +3,6 @@
 import time
 from typing import Any
 
-from flask import Blueprint
-
 from app.errors import InvalidCursor, OperationEnded, OperationNotFound
 from app.queue.filters import TaskFilter
 from app.queue.keys import Scope
@@ -24,7 +22,6 @@ from app.rest.schemas import operations as schemas
 from app.web.auth import actor
 from app.web.current import database
 
-blueprint = Blueprint("operations", __name__, url_prefix="/operations")
 TAG = "Operations"
 BEGUN = {202: "Operation started successfully", 200: "Operation completed successfully"}
 # How long the request that begins an operation does slices of it; a small one is done by then.
@@ -44,7 +41,6 @@ def begin(kind: str, which: TaskFilter, extra_attempts: int | None = None) -> An
     return Answer(show_operation(operation), BEGUN[status], status)
 
 
-@blueprint.get("")
 @contract(
     "list_operations",
     tag=TAG,
@@ -70,7 +66,6 @@ def list_all(query: dict[str, Any]) -> Answer:
     return Answer(data, "Operations retrieved successfully")
 
 
-@blueprint.get("/<id:operation_id>")
 @contract(
     "get_operation",
     tag=TAG,
@@ -85,7 +80,6 @@ def get_operation(operation_id: int) -> Answer:
     return Answer(show_operation(row), "Operation retrieved successfully")
 
 
-@blueprint.post("/<id:operation_id>/cancel")
 @contract(
     "cancel_operation",
     tag=TAG,

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from flask import Blueprint
-
 from app.queue.keys import Scope
 from app.queue.signals import Signals, change_queue, read_signals
 from app.rest.contract import Answer, contract
@@ -11,11 +9,9 @@ from app.rest.schemas import queue as schemas
 from app.web.auth import actor
 from app.web.current import database
 
-blueprint = Blueprint("queue", __name__, url_prefix="/queue")
 TAG = "Server"
 
 
-@blueprint.get("")
 @contract(
     "get_queue",
     tag=TAG,
@@ -28,7 +24,6 @@ def get_queue() -> Answer:
     return Answer(_show(database().read(read_signals)), "Queue retrieved successfully")
 
 
-@blueprint.patch("")
 @contract(
     "change_queue",
     tag=TAG,

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from flask import Blueprint
-
 from app.errors import (
     InvalidCursor,
     InvalidParameters,
@@ -30,13 +28,11 @@ from app.rest.schemas import schedules as schemas
 from app.web.auth import actor
 from app.web.current import database
 
-blueprint = Blueprint("schedules", __name__, url_prefix="/schedules")
 TAG = "Schedules"
 SAVED = {201: "Schedule created successfully", 200: "Schedule updated successfully"}
 _REFUSALS = (TaskTypeNotFound, TaskTypeInactive, InvalidParameters, InvalidSchedule)
 
 
-@blueprint.post("")
 @contract(
     "save_schedule",
     tag=TAG,
@@ -57,7 +53,6 @@ def save(body: dict[str, Any]) -> Answer:
     return Answer({**show_schedule(row), "created": is_new, "updated": not is_new}, SAVED[status], status)
 
 
-@blueprint.post("/preview")
 @contract(
     "preview_schedule",
     tag=TAG,
@@ -79,7 +74,6 @@ def preview(body: dict[str, Any]) -> Answer:
     return Answer(data, "Schedule previewed successfully")
 
 
-@blueprint.get("")
 @contract(
     "list_schedules",
     tag=TAG,
@@ -105,7 +99,6 @@ def list_all(query: dict[str, Any]) -> Answer:
     return Answer(data, "Schedules retrieved successfully")
 
 
-@blueprint.get("/<id:schedule_id>")
 @contract(
     "get_schedule",
     tag=TAG,
@@ -120,7 +113,6 @@ def get_schedule(schedule_id: int) -> Answer:
     return Answer(show_schedule(row), "Schedule retrieved successfully")
 
 
-@blueprint.patch("/<id:schedule_id>")
 @contract(
     "change_schedule",
     tag=TAG,
@@ -140,7 +132,6 @@ def change(schedule_id: int, body: dict[str, Any]) -> Answer:
     return Answer(show_schedule(row), "Schedule updated successfully")
 
 
-@blueprint.delete("/<id:schedule_id>")
 @contract(
     "delete_schedule",
     tag=TAG,

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from flask import Blueprint
-
 from app.errors import InvalidSchema, LimitBelowRunning, TaskTypeNotFound
 from app.policies import POLICIES
 from app.queue.keys import Scope
@@ -17,11 +15,9 @@ from app.rest.schemas import task_types as schemas
 from app.web.auth import actor
 from app.web.current import database, settings
 
-blueprint = Blueprint("task_types", __name__, url_prefix="/task-types")
 TAG = "Task types"
 
 
-@blueprint.post("/register")
 @contract(
     "register_task_type",
     tag=TAG,
@@ -51,7 +47,6 @@ def register_task_type(body: dict[str, Any]) -> Answer:
     return Answer(data, register_task_type.contract.messages[status], status)  # type: ignore[attr-defined]
 
 
-@blueprint.get("")
 @contract(
     "list_task_types",
     tag=TAG,
@@ -71,7 +66,6 @@ def list_task_types(query: dict[str, Any]) -> Answer:
     return Answer({"task_types": shown, "count": len(shown)}, "Task types retrieved successfully")
 
 
-@blueprint.get("/<name:name>")
 @contract(
     "get_task_type",
     tag=TAG,
@@ -87,7 +81,6 @@ def get_task_type(name: str) -> Answer:
     return Answer(show_task_type(row, usage.get(row["id"])), "Task type retrieved successfully")
 
 
-@blueprint.patch("/<name:name>")
 @contract(
     "change_task_type",
     tag=TAG,

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from flask import Blueprint
-
 from app.errors import (
     Invalid,
     InvalidCursor,
@@ -34,13 +32,11 @@ from app.rest.waiting import wait_for_end
 from app.web.auth import actor
 from app.web.current import database, settings
 
-blueprint = Blueprint("tasks", __name__, url_prefix="/tasks")
 TAG = "Tasks"
 # For those who wanted to wait and could not, in seconds.
 RETRY_AFTER = "1"
 
 
-@blueprint.get("")
 @contract(
     "list_tasks",
     tag=TAG,
@@ -107,7 +103,6 @@ def _included(words: str) -> list[str]:
     return names
 
 
-@blueprint.get("/<id:task_id>")
 @contract(
     "get_task",
     tag=TAG,
@@ -133,7 +128,6 @@ def get_task(task_id: int, query: dict[str, Any]) -> Answer:
     )
 
 
-@blueprint.patch("/<id:task_id>")
 @contract(
     "change_task",
     tag=TAG,
@@ -149,7 +143,6 @@ def change(task_id: int, body: dict[str, Any]) -> Answer:
     return Answer(show_task(task), "Task updated successfully")
 
 
-@blueprint.post("/<id:task_id>/cancel")
 @contract(
     "cancel_task",
     tag=TAG,
@@ -168,7 +161,6 @@ def cancel(task_id: int) -> Answer:
     return Answer(show_task(task), "Task cancelled successfully")
 
 
-@blueprint.post("/cancel")
 @contract(
     "cancel_tasks",
     tag=TAG,
@@ -186,7 +178,6 @@ def cancel_many(body: dict[str, Any]) -> Answer:
     return begin(CANCEL, CancelledTasks.which(body))
 
 
-@blueprint.post("/<id:task_id>/requeue")
 @contract(
     "requeue_task",
     tag=TAG,
@@ -206,7 +197,6 @@ def requeue(task_id: int, body: dict[str, Any]) -> Answer:
     return Answer(show_task(task), "Task requeued successfully")
 
 
-@blueprint.get("/<id:task_id>/attempts")
 @contract(
     "list_task_attempts",
     tag=TAG,

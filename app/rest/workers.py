@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from flask import Blueprint
-
 from app.errors import InvalidCursor, TaskTypeNotFound, WorkerNotFound
 from app.queue.keys import Scope
 from app.queue.task_types import find_type
@@ -17,12 +15,10 @@ from app.storage.database import Row, Transaction
 from app.web.auth import actor
 from app.web.current import database, settings
 
-blueprint = Blueprint("workers", __name__, url_prefix="/workers")
 TAG = "Workers"
 _ALIVE_SECONDS = 60
 
 
-@blueprint.get("")
 @contract(
     "list_workers",
     tag=TAG,
@@ -59,7 +55,6 @@ def list_all(query: dict[str, Any]) -> Answer:
     return Answer(data, "Workers retrieved successfully")
 
 
-@blueprint.get("/<name:worker>")
 @contract(
     "get_worker",
     tag=TAG,
@@ -73,7 +68,6 @@ def get_worker(worker: str) -> Answer:
     return Answer(show_worker(whichever_exists(worker, _read)), "Worker retrieved successfully")
 
 
-@blueprint.post("/<name:worker>/command")
 @contract(
     "command_worker",
     tag=TAG,
@@ -94,7 +88,6 @@ def command(worker: str, body: dict[str, Any]) -> Answer:
     return Answer(show_worker(_read(worker)), "Worker commanded successfully")
 
 
-@blueprint.post("/command")
 @contract(
     "command_all_workers",
     tag=TAG,

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from flask import Blueprint
-
 from app.errors import (
     BatchRefused,
     CyclicWorkflow,
@@ -29,12 +27,10 @@ from app.rest.schemas.operations import Operation
 from app.storage.database import Transaction
 from app.web.current import database
 
-blueprint = Blueprint("workflows", __name__, url_prefix="/workflows")
 TAG = "Workflows"
 CREATED = "Workflow created successfully"
 
 
-@blueprint.post("")
 @contract(
     "create_workflow",
     tag=TAG,
@@ -63,7 +59,6 @@ def create(body: dict[str, Any]) -> Answer:
     return Answer(data, CREATED, status)
 
 
-@blueprint.get("")
 @contract(
     "list_workflows",
     tag=TAG,
@@ -85,7 +80,6 @@ def list_all(query: dict[str, Any]) -> Answer:
     return Answer(data, "Workflows retrieved successfully")
 
 
-@blueprint.get("/<id:workflow_id>")
 @contract(
     "get_workflow",
     tag=TAG,
@@ -113,7 +107,6 @@ def get_workflow(workflow_id: int, query: dict[str, Any]) -> Answer:
     return Answer(database().read(work), "Workflow retrieved successfully")
 
 
-@blueprint.post("/<id:workflow_id>/cancel")
 @contract(
     "cancel_workflow",
     tag=TAG,

@@ -12,12 +12,13 @@ from marshmallow import Schema
 from marshmallow.fields import Nested
 
 from app.queue.keys import Scope
-from app.rest import fields
 from app.rest.contract import Answer, Contract
 from app.rest.openapi.fields import describe_field
 from app.rest.openapi.links import LINKS, describe_links
 from app.rest.openapi.problems import OF_ANY_PATH, PROBLEM, TIMESTAMP, describe_problems, example_problem, usual_errors
+from app.rest.routes import View
 from app.rest.schemas.base import RequestSchema
+from app.storage.columns import MAX_ID
 from app.version import VERSION
 
 _ABOUT = """An HTTP task queue: register **task types**, create **tasks**, and let **workers** claim, report on and
@@ -64,17 +65,17 @@ def build_document(app: Flask) -> dict[str, Any]:
     examples = {kind.code: {"value": example_problem(kind)} for kind in OF_ANY_PATH}
     rules: dict[str, dict[str, Any]] = {}
     for rule in app.url_map.iter_rules():
-        terms: Contract | None = getattr(app.view_functions[rule.endpoint], "contract", None)
-        if terms is None or not rule.rule.startswith("/api/"):
-            continue
         view = app.view_functions[rule.endpoint]
+        if not isinstance(view, View) or not rule.rule.startswith("/api/"):
+            continue
+        terms = view.contract
         if terms.body is not None:
             rules.update(dict(_rules_of(terms.body)))
         for kind in (*usual_errors(terms), *terms.errors):
             examples[kind.code] = {"value": example_problem(kind)}
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             path = _PATH_PARAMETER.sub(r"{\g<name>}", rule.rule).rstrip("/")
-            operations[path][method.lower()] = _operation(view, terms, rule.rule)
+            operations[path][method.lower()] = _operation(view.function, terms, rule.rule)
     for code, example in sorted(examples.items()):
         spec.components.example(code, example)
     for path, by_method in sorted(operations.items()):
@@ -122,7 +123,7 @@ def _parameters(terms: Contract, rule: str) -> list[Any]:
         is_id = match["kind"] == "id"
         schema: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 255}
         if is_id:
-            schema = {"type": "integer", "format": "int64", "minimum": 1, "maximum": fields.MAX_ID}
+            schema = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_ID}
         parameters.append(
             {
                 "in": "path",
