@@ -53,10 +53,20 @@ class Stage:
     maria: PrivateServer | None
     requests: Requests
 
+    @property
+    def port(self) -> int:
+        """Where the server listens."""
+        return int(self.server.url.rsplit(":", 1)[1])
+
+    @property
+    def sessions(self) -> list[int]:
+        """Those of the server and of its database."""
+        process = self.maria.process if self.maria is not None else None
+        return [self.server.process.pid, *([process.pid] if process is not None else [])]
+
     def play(self, program: Program, workers: int, seconds: float) -> Cost:
         """Let so many workers do their steps, and return what came of it and what it cost."""
-        port = int(self.server.url.rsplit(":", 1)[1])
-        return self.watch(lambda: run(port, program, workers, seconds))
+        return self.watch(lambda: run(self.port, program, workers, seconds))
 
     def watch(self, play: Callable[[], Tally]) -> Cost:
         """Play, and return what came of it and what it cost."""
@@ -80,8 +90,8 @@ class Stage:
             connection.exec_driver_sql("ANALYZE TABLE tasks" if is_mysql else "ANALYZE").close()
 
     def _cpu(self) -> tuple[float, float]:
-        process = self.maria.process if self.maria is not None else None
-        return cpu_seconds(self.server.process.pid), cpu_seconds(process.pid) if process is not None else 0.0
+        server, *database = map(cpu_seconds, self.sessions)
+        return server, sum(database)
 
 
 @contextmanager

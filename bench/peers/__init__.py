@@ -1,0 +1,1 @@
+"""How fast is the server against other queues, each as its documentation recommends?"""
