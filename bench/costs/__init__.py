@@ -1,0 +1,1 @@
+"""What does each request cost, where, and in how many statements?"""
