@@ -3,10 +3,12 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import make_url
 
 from app.lifecycle import TaskStatus
 from app.settings import Settings
@@ -21,6 +23,7 @@ from tests.support.server import LiveServer, start_server, stop_server
 
 #: What the README advises for two cores.
 PROCESSES = 4
+_LIMITED = "limited"
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -110,6 +113,32 @@ def open_stage(kind: str, *options: str, processes: int = PROCESSES, **settings:
         server = start_server(url, key, folder / "server.log", **more)
         stack.callback(stop_server, server)
         yield Stage(kind, database, url, server, maria, Requests(key))
+
+
+@contextmanager
+def another_server(stage: Stage, url: str, *, processes: int, **settings: str) -> Iterator[Stage]:
+    """Yield the stage with one more server, which knows the database by this URL."""
+    log = stage.server.log.with_suffix(".another")
+    more: dict[str, Any] = {"processes": processes, **settings}
+    server = start_server(url, stage.server.admin_key, log, **more)
+    try:
+        yield replace(stage, server=server)
+    finally:
+        stop_server(server)
+
+
+@contextmanager
+def limited_account(stage: Stage, limit: str) -> Iterator[str]:
+    """Yield the stage's URL for an account that the database lets do no more than `limit` says."""
+    assert stage.maria is not None
+    with stage.maria.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE USER {_LIMITED}@'127.0.0.1'")
+        cursor.execute(f"GRANT ALL ON *.* TO {_LIMITED}@'127.0.0.1' WITH {limit}")
+    try:
+        yield make_url(stage.url).set(username=_LIMITED).render_as_string(hide_password=False)
+    finally:
+        with stage.maria.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP USER {_LIMITED}@'127.0.0.1'")
 
 
 @contextmanager
