@@ -60,7 +60,7 @@ def _on_cores(cores: set[int]) -> Iterator[None]:
 
 @contextmanager
 def open_host(host: Host) -> Iterator[Stage]:
-    """Start all that is needed; where there is one core, server and database share it and the clients have the other."""
+    """Start all that is needed; one core is the server's and the database's alone, the clients have another."""
     server_core, *others = sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
         if host.has_one_core:

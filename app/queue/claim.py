@@ -1,5 +1,6 @@
 """Claim: which task a worker gets; how it is taken is in take.py."""
 
+import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -33,8 +34,9 @@ _CANDIDATES = 50
 OVERDUE_SLICE = 200
 _ROUNDS = 20
 _END_RANK = 2**63 - 1
-# Where claims have just met, each looks at so many heads for so many seconds: who comes second takes the next one.
-_HEADS_WHERE_CLAIMS_MEET = 4
+# Where claims have just met, each looks at so many heads for so many seconds, and who comes second takes another one;
+# where all of them were gone, as they are if the database is far, at twice as many.
+_HEADS_WHERE_CLAIMS_MEET, _MOST_HEADS = 4, 32
 _REMEMBERED_SECONDS = 1.0
 # Up to so many types are looked at one by one where that is much faster.
 _FEW_TYPES = 10
@@ -187,11 +189,11 @@ def _claim_first(tx: Transaction, task_type: TaskType, order: ClaimOrder, floor:
     """Claim the first task that stands not below the floor; raises LimitReached.
 
     The head is read without locks and taken by a guarded update that does not wait: two statements. Whoever comes
-    second takes the next one, and if that fails too, or there is a limit to obey, the first free one in a transaction
-    that skips what others hold.
+    second takes another one that was seen, and if that fails too, or there is a limit to obey, the first free one in a
+    transaction that skips what others hold.
     """
     meeting = ("claims have met", task_type.id)
-    number = _HEADS_WHERE_CLAIMS_MEET if tx.cache.recall(meeting) else 1
+    number = tx.cache.recall(meeting) or 1
     heads = _find_first(tx, task_type.id, floor, number)
     for _ in range(_ROUNDS):
         if not heads:
@@ -204,13 +206,15 @@ def _claim_first(tx: Transaction, task_type: TaskType, order: ClaimOrder, floor:
             heads = _find_first(tx, task_type.id, floor, number)
             continue
         if not task_type.needs_transaction and tx.misses_locked_rows:
-            for task in heads:
-                if is_overdue(tx, task):
-                    continue
-                claimed = take_seen(tx, task_type, order, task)
+            seen = [task for task in heads if not is_overdue(tx, task)]
+            while seen:
+                claimed = take_seen(tx, task_type, order, seen[0])
                 if claimed is not None:
                     return claimed
-                tx.cache.keep(meeting, True, _REMEMBERED_SECONDS)
+                number = max(_HEADS_WHERE_CLAIMS_MEET, number if len(seen) > 1 else min(2 * number, _MOST_HEADS))
+                tx.cache.keep(meeting, number, _REMEMBERED_SECONDS)
+                # Whoever else has missed this one should not meet us at the next.
+                del seen[: random.randint(1, max(len(seen) - 1, 1))]
         claimed = _take_free(tx, task_type, order, head)
         if claimed is not None:
             return claimed
