@@ -24,6 +24,7 @@ from app.queue.task_types import TaskType, find_types
 from app.storage.database import Row, Transaction
 from app.storage.hints import BY_CLAIM_INDEX
 from app.storage.models import task_types, tasks
+from app.storage.prepared import Prepared
 
 SORTABLE = ("created_at", "priority", "id", "attempts", "deadline_at")
 
@@ -48,7 +49,8 @@ def claimable(*columns: Any) -> Select[Any]:
 
 
 _IN_ORDER = claimable(*TO_CLAIM).where(tasks.c.type_id == bindparam("type_id")).order_by(*IN_ORDER)
-_FIRST = _IN_ORDER.limit(bindparam("number"))
+_N_FIRST = _IN_ORDER.limit(bindparam("number"))
+_FIRST = Prepared(_N_FIRST)
 # The rank by itself is what SQLite goes by; without it, it would look for each half of OR and sort.
 FROM_PLACE = and_(
     tasks.c.claim_rank >= bindparam("rank"),
@@ -59,7 +61,7 @@ FROM_PLACE = and_(
 )
 # From the floor on, or from a task that has just been seen at the head: a locking read from the start would also lock
 # every entry of the index that is marked as deleted (100,000 of them, kept for a backup, cost 300 ms).
-_FIRST_FROM_PLACE = _FIRST.where(FROM_PLACE)
+_FIRST_FROM_PLACE = Prepared(_N_FIRST.where(FROM_PLACE))
 _HEAD_FROM_PLACE = _IN_ORDER.where(FROM_PLACE).limit(1)
 # Those that come first, to see which of them are overdue.
 _HEADS = (
@@ -71,7 +73,7 @@ _HEADS = (
 # For each type its first task, through the index; then the types in the order of these.
 _first = claimable(tasks.c.id).where(tasks.c.type_id == task_types.c.id).order_by(*IN_ORDER).limit(1).scalar_subquery()
 _head = tasks.alias("head")
-_HEADS_IN_ORDER = (
+_HEADS_IN_ORDER = Prepared(
     select(_head.c.type_id, _head.c.claim_rank, _head.c.id, _head.c.due_at)
     .select_from(task_types.join(_head, _head.c.id == _first.correlate(task_types)))
     .where(task_types.c.id.in_(bindparam("type_ids", expanding=True)))
@@ -160,7 +162,7 @@ def end_of(type_id: int) -> Row:
     return {"type_id": type_id, "rank": _END_RANK, "first_id": 0}
 
 
-def look_from(tx: Transaction, statement: Select[Any], place: Row) -> list[Row]:
+def look_from(tx: Transaction, statement: Prepared, place: Row) -> list[Row]:
     """Return what the statement, made with `FROM_PLACE`, finds from there on."""
     # Behind the end there is nothing, but InnoDB would walk over the dead entries of the next status to see that.
     return [] if place["rank"] == _END_RANK else tx.all(statement, place)

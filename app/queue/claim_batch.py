@@ -27,6 +27,7 @@ from app.queue.task_types import TaskType, find_types
 from app.storage.database import Row, Transaction
 from app.storage.hints import BY_PRIMARY_KEY
 from app.storage.models import tasks
+from app.storage.prepared import Prepared
 
 MAX_TASKS = 100
 # The parameters of all tasks of one answer, which are held in memory whole.
@@ -36,13 +37,14 @@ _ROUNDS = 20
 _SEEN = claimable(
     tasks.c.id, tasks.c.type_id, tasks.c.claim_rank, tasks.c.due_at, func.length(tasks.c.params).label("size")
 ).limit(bindparam("number"))
-_FIRST = _SEEN.where(tasks.c.type_id == bindparam("type_id")).order_by(*IN_ORDER)
+_in_order = _SEEN.where(tasks.c.type_id == bindparam("type_id")).order_by(*IN_ORDER)
 _OTHERS = tasks.c.id.not_in(bindparam("passed_by", expanding=True))
-_NEXT = _FIRST.where(_OTHERS)
-_FROM_PLACE = {statement: statement.where(FROM_PLACE) for statement in (_FIRST, _NEXT)}
+_next = _in_order.where(_OTHERS)
+_FIRST, _NEXT = Prepared(_in_order), Prepared(_next)
+_FROM_PLACE = {_FIRST: Prepared(_in_order.where(FROM_PLACE)), _NEXT: Prepared(_next.where(FROM_PLACE))}
 _OF_TYPES = _SEEN.where(tasks.c.type_id.in_(bindparam("type_ids", expanding=True)))
 # What the claim has set to the same for every task needs no reading.
-_TAKEN = (
+_TAKEN = Prepared(
     select(*(column for column in TOLD if column.name not in SAME_FOR_ALL))
     .with_hint(tasks, BY_PRIMARY_KEY, "mysql")
     .where(
@@ -103,7 +105,7 @@ def _take_first(tx: Transaction, open_types: dict[int, TaskType], order: ClaimOr
         if wanted == 0 or not open_types or len(fitting) < len(good) or is_all:
             break
         # What others hold, and what is overdue, may be many.
-        looked_at = OVERDUE_SLICE
+        looked_at = min(2 * looked_at, OVERDUE_SLICE)
     return tried_for if wanted < max_tasks else []
 
 

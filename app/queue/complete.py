@@ -14,6 +14,7 @@ from app.queue.task_types import get_type
 from app.queue.tasks import read_task
 from app.storage.database import Row, Transaction
 from app.storage.models import tasks
+from app.storage.prepared import Prepared
 
 # Which rows a report of success may end.
 MAY_COMPLETE = (
@@ -35,7 +36,7 @@ COMPLETED: dict[str, Any] = {
     "failure_reason": null(),
     **FINISH,
 }
-COMPLETE = (
+COMPLETE = Prepared(
     update(tasks)
     .where(tasks.c.id == bindparam("task_id"), tasks.c.lease_token == bindparam("token"), *MAY_COMPLETE)
     .values(result=bindparam("outcome", type_=tasks.c.result.type), **COMPLETED)

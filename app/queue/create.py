@@ -11,6 +11,7 @@ from app.queue.signals import refuse_while_draining
 from app.queue.task_types import TaskType, find_type
 from app.storage.database import Row, Transaction
 from app.storage.models import task_types, tasks
+from app.storage.prepared import Prepared
 
 _COLUMNS = (
     "status",
@@ -33,7 +34,7 @@ _COLUMNS = (
 )
 # The type's id is looked up together with the revision under which the task was checked; if that has changed, the id
 # is NULL and the insert fails. Not INSERT … SELECT: that takes InnoDB's table-wide lock for ids.
-_INSERT = (
+_INSERT = Prepared(
     insert(tasks)
     .values(
         type_id=select(task_types.c.id)
@@ -66,7 +67,7 @@ def create_task(tx: Transaction, new: NewTask) -> Created:
                 raise created
             return created
         try:
-            task_id = tx.execute(_INSERT, {**row, "of_type": task_type.id, "revision": task_type.revision}).lastrowid
+            task_id = tx.insert(_INSERT, {**row, "of_type": task_type.id, "revision": task_type.revision})
         except IntegrityError:
             existing = _find_equal(tx, task_type, row["dedupe_hash"])
             if existing is None:

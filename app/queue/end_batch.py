@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Update, bindparam, case, update
+from sqlalchemy import Column, ColumnElement, bindparam, case, update
 
 from app.lifecycle import TaskStatus
 from app.queue.attempts import add_ends
@@ -19,6 +19,7 @@ from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
 from app.storage.hints import BY_PRIMARY_KEY
 from app.storage.models import tasks
+from app.storage.prepared import Prepared
 
 _UPDATE = update(tasks).with_hint(BY_PRIMARY_KEY, dialect_name="mysql")
 
@@ -53,7 +54,7 @@ def complete_batch(tx: Transaction, task_type: TaskType, worker_id: str, success
 
 
 @cache
-def _complete_many(number: int, is_one_claim: bool) -> Update:
+def _complete_many(number: int, is_one_claim: bool) -> Prepared:
     """Return the statement for so many tasks: made but once, since making it costs as much as running it."""
     ids = [bindparam(f"id_{place}", type_=tasks.c.id.type) for place in range(number)]
 
@@ -62,9 +63,8 @@ def _complete_many(number: int, is_one_claim: bool) -> Update:
         return case(values, value=tasks.c.id)
 
     token = bindparam("token_0") if is_one_claim else of_each("token", tasks.c.lease_token)
-    return _UPDATE.where(tasks.c.id.in_(ids), tasks.c.lease_token == token, *MAY_COMPLETE).values(
-        result=of_each("outcome", tasks.c.result), **COMPLETED
-    )
+    held = _UPDATE.where(tasks.c.id.in_(ids), tasks.c.lease_token == token, *MAY_COMPLETE)
+    return Prepared(held.values(result=of_each("outcome", tasks.c.result), **COMPLETED))
 
 
 def fail_batch(tx: Transaction, failures: Sequence[Failure]) -> None:

@@ -26,8 +26,8 @@ from app.queue.signals import find_signals
 from app.queue.task_types import find_type_by_id
 from app.storage.columns import Instant, LongText, instant_text
 from app.storage.database import Row, Transaction
-from app.storage.dialects.base import WITHOUT_WAITING
 from app.storage.models import schedules, tasks
+from app.storage.prepared import Prepared
 
 log = logging.getLogger("taskmanager.schedules")
 
@@ -51,7 +51,7 @@ _as_seen = (
     schedules.c.due_at == bindparam("seen_due", type_=Instant),
     schedules.c.updated_at == bindparam("seen_update", type_=Instant),
 )
-_MOVE_ON = (
+_MOVE_ON = Prepared(
     update(schedules)
     .where(*_as_seen)
     .values(
@@ -59,7 +59,6 @@ _MOVE_ON = (
         due_at=bindparam("then_due", type_=Instant),
         last_at=bindparam("fired_at", type_=Instant),
     )
-    .execution_options(**{WITHOUT_WAITING: True})
 )
 _TAKE_DOWN = (
     update(schedules)
@@ -115,7 +114,7 @@ def _fire(tx: Transaction, schedule: Row, firing: Firing) -> int | None:
     then = alarm(schedule, firing.next_at, firing.following)
     with tx.atomic():
         moved = {"then_next": then["next_at"], "then_due": then["due_at"], "fired_at": firing.last_at}
-        if not tx.changes(_MOVE_ON, {**_seen(schedule), **moved}):
+        if not tx.changes_without_waiting(_MOVE_ON, {**_seen(schedule), **moved}):
             return None
         made: list[int] = []
         error = None

@@ -15,9 +15,10 @@ from app.queue.tasks import read_task
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
 from app.storage.models import tasks
+from app.storage.prepared import Prepared
 
 _ends = bindparam("ends", type_=Instant)
-_EXTEND = (
+_extend = (
     update(tasks)
     .where(
         tasks.c.id == bindparam("task_id"),
@@ -29,8 +30,9 @@ _EXTEND = (
     )
     .values(due_at=_ends, updated_at=bindparam("at", type_=Instant))
 )
-_EXTEND_WITH_PROGRESS = _EXTEND.values(progress=bindparam("done"), progress_message=bindparam("message"))
-_EXTEND_WITH_RESULT = _EXTEND_WITH_PROGRESS.values(result=bindparam("partial", type_=tasks.c.result.type))
+_extend_with_progress = _extend.values(progress=bindparam("done"), progress_message=bindparam("message"))
+_EXTEND, _EXTEND_WITH_PROGRESS = Prepared(_extend), Prepared(_extend_with_progress)
+_EXTEND_WITH_RESULT = Prepared(_extend_with_progress.values(result=bindparam("partial", type_=tasks.c.result.type)))
 _MAX_TRIES = 5
 
 
@@ -56,7 +58,7 @@ def beat(tx: Transaction, task_id: int, *, worker_id: str, lease_token: str | No
 
     Raises TaskNotFound, TaskNotClaimed, ClaimedByAnother, or LeaseLost: the worker should stop then.
     """
-    return _extend(tx, task_id, worker_id, lease_token, lease_seconds, _EXTEND, {})
+    return _extend_lease(tx, task_id, worker_id, lease_token, lease_seconds, _EXTEND, {})
 
 
 def report_progress(
@@ -78,19 +80,19 @@ def report_progress(
     if result is not None:
         report["partial"] = result
         statement = _EXTEND_WITH_RESULT
-    told = _extend(tx, task_id, worker_id, lease_token, None, statement, report)
+    told = _extend_lease(tx, task_id, worker_id, lease_token, None, statement, report)
     if told.is_cancelled:
         raise TaskCancelled
     return told
 
 
-def _extend(
+def _extend_lease(
     tx: Transaction,
     task_id: int,
     worker_id: str,
     lease_token: str | None,
     lease_seconds: int | None,
-    statement: Any,
+    statement: Prepared,
     report: Row,
 ) -> Told:
     # With a token the update alone decides; without one, or when it hits nothing, the row is read to say why.

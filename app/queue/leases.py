@@ -7,6 +7,7 @@ A token that was tampered with is not the one in the row, so the update does not
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sqlalchemy import bindparam, select, update
 
@@ -51,6 +52,8 @@ def make_token(type_id: int, seconds: int, nonce: str, *, has_followers: bool = 
     return f"{type_id}-{seconds}-{nonce}{_FOLLOWED if has_followers else ''}"
 
 
+# A worker says the same token for the whole batch, and with each heartbeat.
+@lru_cache(maxsize=1024)
 def read_token(token: str | None) -> Lease | None:
     """Return what the token says, or None if there is none or it was not made here."""
     text = token or ""

@@ -84,7 +84,14 @@ def apply_reports(tx: Transaction, worker_id: str, reports: Sequence[Report]) ->
     left = [report for report in first.values() if report.task_id not in verdicts]
     if left:
         verdicts.update(_DecidedOneByOne(tx, worker_id, left).verdicts)
-    return [verdicts[report.task_id] if report == first[report.task_id] else _reported_twice() for report in reports]
+    return [
+        verdicts[report.task_id] if _is_same(report, first[report.task_id]) else _reported_twice() for report in reports
+    ]
+
+
+def _is_same(report: Report, first: Report) -> bool:
+    # To compare all that they say takes longer.
+    return report is first or report == first
 
 
 def _reported_twice() -> Invalid:

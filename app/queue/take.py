@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Select, bindparam, func, null, select, update
@@ -14,8 +15,8 @@ from app.queue.line import note_claims
 from app.queue.task_types import TaskType
 from app.storage.columns import Instant
 from app.storage.database import Row, Transaction
-from app.storage.dialects.base import WITHOUT_WAITING
 from app.storage.models import tasks
+from app.storage.prepared import Prepared
 
 _SET_BY_WHAT_IT_WAS = {"attempts", "due_at", "first_claimed_at", "updated_at"}
 _PENDING = int(TaskStatus.PENDING)
@@ -53,7 +54,7 @@ SAME_FOR_ALL: Row = {
     "updated_at": None,
 }
 _BY_ID = select(*TO_CLAIM).where(tasks.c.id == bindparam("task_id"), tasks.c.status == _PENDING)
-_TAKE = (
+_TAKE = Prepared(
     update(tasks)
     # Claimed and failed, or replaced, by somebody else meanwhile, it would be pending again, but not as it was seen.
     .where(
@@ -64,7 +65,6 @@ _TAKE = (
     )
     .values(**TAKEN)
 )
-_TAKE_WITHOUT_WAITING = _TAKE.execution_options(**{WITHOUT_WAITING: True})
 _ALREADY_CLAIMED = (
     select(*TOLD)
     .where(
@@ -89,7 +89,7 @@ class ClaimOrder:
 def take_seen(tx: Transaction, task_type: TaskType, order: ClaimOrder, task: Row) -> Row | None:
     """Take the task as it was read, without waiting, or return None if somebody else was faster or holds it."""
     claim = claim_values(tx, task_type, order, has_followers=task["has_followers"])
-    is_taken = tx.changes(_TAKE_WITHOUT_WAITING, _take_parameters(task, claim))
+    is_taken = tx.changes_without_waiting(_TAKE, _take_parameters(task, claim))
     return _claimed(task, task_type, claim) if is_taken else None
 
 
@@ -108,7 +108,7 @@ def take_in_transaction(
     tx: Transaction, task_type: TaskType, order: ClaimOrder, which: Select[Any], parameters: Row
 ) -> Row | None:
     """Take the first task that `which` finds and nobody holds, within the type's limits; raises LimitReached."""
-    locking = which.with_for_update(skip_locked=tx.skips_locked_rows)
+    locking = _locking(which, tx.skips_locked_rows)
     with tx.atomic():
         recent = lock_limits(tx, task_type).recent if task_type.is_limited else []
         for _ in range(_MAX_OVERDUE):
@@ -119,12 +119,17 @@ def take_in_transaction(
                 expire_waiting(tx, [task["id"]])
                 continue
             claim = claim_values(tx, task_type, order, has_followers=task["has_followers"])
-            tx.execute(_TAKE, _take_parameters(task, claim))
+            tx.changes(_TAKE, _take_parameters(task, claim))
             count_claims(tx, task_type, recent)
             if task_type.counts_claims_per_key:
                 note_claims(tx, [task["id"]])
             return _claimed(task, task_type, claim)
     return None
+
+
+@cache
+def _locking(which: Select[Any], skips_locked_rows: bool) -> Prepared:
+    return Prepared(which.with_for_update(skip_locked=skips_locked_rows))
 
 
 def _take_parameters(task: Row, claim: Row) -> Row:

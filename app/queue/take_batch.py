@@ -10,23 +10,22 @@ from app.queue.line import note_claims
 from app.queue.take import TAKEN, ClaimOrder, claim_values
 from app.queue.task_types import TaskType
 from app.storage.database import Row, Transaction
-from app.storage.dialects.base import WITHOUT_WAITING
 from app.storage.hints import BY_PRIMARY_KEY
 from app.storage.models import tasks
+from app.storage.prepared import Prepared
 
 _PENDING = (
     tasks.c.id.in_(bindparam("task_ids", expanding=True)),
     tasks.c.status == int(TaskStatus.PENDING),
 )
-_TAKE = (
+_TAKE = Prepared(
     update(tasks)
     .with_hint(BY_PRIMARY_KEY, dialect_name="mysql")
     .where(*_PENDING)
     .values(**{**TAKEN, "lease_token": case((tasks.c.has_followers, bindparam("followed")), else_=bindparam("token"))})
-    .execution_options(**{WITHOUT_WAITING: True})
 )
-_WAITING = select(tasks.c.id).with_hint(tasks, BY_PRIMARY_KEY, "mysql").where(*_PENDING)
-_FREE = _WAITING.with_for_update(skip_locked=True)
+_waiting = select(tasks.c.id).with_hint(tasks, BY_PRIMARY_KEY, "mysql").where(*_PENDING)
+_WAITING, _FREE = Prepared(_waiting), Prepared(_waiting.with_for_update(skip_locked=True))
 # Where an update cannot but wait for a held row, it waits a second.
 _MAX_WAITS = 3
 
@@ -37,10 +36,13 @@ def take_batch(tx: Transaction, task_type: TaskType, order: ClaimOrder, task_ids
     Returns how many were taken, all with the tokens of this claim, and whether more of the type may be claimed.
     """
     if not task_type.needs_transaction and (tx.misses_locked_rows or not tx.skips_locked_rows):
-        taken = tx.changes(_TAKE, {**_claim_values(tx, task_type, order), "task_ids": task_ids})
+        taken = tx.changes_without_waiting(_TAKE, {**_claim_values(tx, task_type, order), "task_ids": task_ids})
         # Some: the others are gone. None: they are gone too, or one of them is held and the update gave up.
         if taken > 0:
             return taken, True
+        if tx.skips_locked_rows and not tx.all(_FREE, {"task_ids": task_ids}):
+            # Another claim has them all, as it is where two have seen the same: a transaction would find no more.
+            return 0, True
     try:
         return _take_in_transaction(tx, task_type, order, task_ids)
     except LimitReached:
@@ -72,7 +74,7 @@ def _take_free(tx: Transaction, claim: Row, task_ids: Sequence[int], number: int
         free = {row["id"] for row in tx.all(_FREE, {"task_ids": task_ids})}
         first = [task_id for task_id in task_ids if task_id in free][:number]
         if first:
-            tx.execute(_TAKE, {**claim, "task_ids": first})
+            tx.changes(_TAKE, {**claim, "task_ids": first})
         return first
     # One held row fails the whole update, so the others are taken one by one.
     taken: list[int] = []
@@ -82,7 +84,7 @@ def _take_free(tx: Transaction, claim: Row, task_ids: Sequence[int], number: int
         if len(taken) == number or waits == _MAX_WAITS:
             break
         if task_id in still_there:
-            if tx.changes(_TAKE, {**claim, "task_ids": [task_id]}):
+            if tx.changes_without_waiting(_TAKE, {**claim, "task_ids": [task_id]}):
                 taken.append(task_id)
             elif not tx.misses_locked_rows:
                 waits += 1

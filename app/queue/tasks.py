@@ -5,7 +5,7 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import bindparam, func, literal, select
+from sqlalchemy import Select, bindparam, func, literal, select, union_all
 
 from app.errors import TaskNotFound
 from app.lifecycle import TaskStatus
@@ -13,12 +13,14 @@ from app.queue.labels import put_rarest_first, select_labelled
 from app.queue.patterns import exactly
 from app.queue.task_types import find_type_by_id, find_type_ids, name_types
 from app.storage.database import Row, Transaction
+from app.storage.hints import BY_STATUS, BY_STATUS_OR_FEW, BY_TYPE
 from app.storage.models import task_types, tasks
+from app.storage.prepared import Prepared
 
 #: All that is known of a task, but for what may be large.
 LIGHT = [column for column in tasks.c if column.name not in ("params", "result")]
 _MAX_PAGE_CHARACTERS = 8 * 1024 * 1024
-_READ = (
+_READ = Prepared(
     select(*tasks.c, task_types.c.name.label("type"))
     .select_from(tasks.join(task_types, task_types.c.id == tasks.c.type_id))
     .where(tasks.c.id == bindparam("task_id"))
@@ -51,29 +53,48 @@ def list_tasks(
 
     `type_name` with `%` in it is a pattern; `labels` must all be there; `below_id` continues a listing.
     """
+    is_plain = not labels and workflow_id is None
     # Not joined with the task types: where these are few, MariaDB joins them through a buffer and sorts all tasks.
     labelled, task_id = select_labelled(LIGHT, put_rarest_first(tx, labels), workflow_id)
-    statement = labelled.order_by(task_id.desc()).limit(limit).offset(offset)
+    statement = labelled.order_by(task_id.desc())
     if below_id is not None:
         statement = statement.where(task_id < below_id)
     status: Any = tasks.c.status
     type_id: Any = tasks.c.type_id
-    if labels or workflow_id is not None:
+    if not is_plain:
         # As plain columns they would lead SQLite to the index of claims, and to sort what it finds there.
         status, type_id = status + 0, type_id + 0
-    if statuses is not None:
-        statement = statement.where(status.in_([int(wanted) for wanted in statuses]))
-    if type_name is not None:
-        statement = statement.where(type_id.in_(find_type_ids(tx, exactly(type_name))))
+    type_ids = None if type_name is None else find_type_ids(tx, exactly(type_name))
+    if type_ids is not None:
+        statement = statement.where(type_id.in_(type_ids))
+        if is_plain and statuses is None and len(type_ids) == 1:
+            statement = statement.with_hint(tasks, BY_TYPE, "mysql")
     if worker_id is not None:
         statement = statement.where(tasks.c.claimed_by == worker_id)
     if created_from is not None:
         statement = statement.where(tasks.c.created_at >= created_from)
     if created_before is not None:
         statement = statement.where(tasks.c.created_at < created_before)
-    rows = tx.all(statement)
+    walks = [statement]
+    if statuses is not None:
+        wanted = [int(each) for each in dict.fromkeys(statuses)]
+        walks = [statement.where(status.in_(wanted))]
+        if is_plain and wanted:
+            by_status = statement.with_hint(tasks, BY_STATUS if type_ids is None else BY_STATUS_OR_FEW, "mysql")
+            walks = [by_status.where(status == each) for each in wanted]
+    rows = tx.all(_newest_of(walks, limit, offset))
     names = name_types(tx) if rows else {}
     return [{**row, "type": names.get(row["type_id"]) or find_type_by_id(tx, row["type_id"]).name} for row in rows]
+
+
+def _newest_of(walks: Sequence[Select[Any]], limit: int, offset: int) -> Select[Any]:
+    """Return one statement for the newest of several walks: each goes as far as it may be asked for, and no farther."""
+    if len(walks) == 1:
+        return walks[0].limit(limit).offset(offset)
+    pages = [walk.with_only_columns(tasks.c.id).limit(limit + offset).subquery() for walk in walks]
+    newest = union_all(*(select(page) for page in pages)).subquery()
+    statement = select(*LIGHT).select_from(newest.join(tasks, tasks.c.id == newest.c.id))
+    return statement.order_by(newest.c.id.desc()).limit(limit).offset(offset)
 
 
 def read_page(

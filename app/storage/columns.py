@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer, String, Text, TypeDecorator
@@ -58,9 +59,16 @@ class Json(TypeDecorator[Any]):
         """Write the value as compact JSON."""
         return to_json(value)
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """Read the JSON text; NULL becomes None."""
-        return None if value is None else json.loads(value)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """Return what reads the JSON text; NULL becomes None."""
+        return _read_json
+
+
+_decode = json.JSONDecoder().decode
+
+
+def _read_json(text: str | None) -> Any:
+    return None if text is None else _decode(text)
 
 
 # One encoder for all: `json.dumps` builds one for every call with options.
@@ -72,6 +80,8 @@ def to_json(value: Any) -> str:
     return _encode(value)
 
 
+# The same instants again and again: the tasks of a batch have several in common.
+@lru_cache(maxsize=1024)
 def instant_text(value: datetime) -> str:
     """Write an instant as the API shows it, and as JSON holds it: UTC, milliseconds, `Z`."""
     return f"{value.isoformat(timespec='milliseconds')[:23]}Z"

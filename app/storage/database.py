@@ -22,7 +22,7 @@ from app.settings import Settings
 from app.storage.cache import Cache
 from app.storage.clock import Clock, DatabaseClock
 from app.storage.dialects import Dialect, connect
-from app.storage.dialects.base import WITHOUT_WAITING
+from app.storage.prepared import Form, Prepared
 
 T = TypeVar("T")
 Work = Callable[["Transaction"], T]
@@ -81,27 +81,38 @@ class Transaction:
         """Run one statement."""
         return self._connection.execute(statement, parameters)
 
-    def one(self, statement: Executable, parameters: Parameters | None = None) -> Row | None:
+    def one(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> Row | None:
         """Return the first row as a dict, or None."""
+        if isinstance(statement, Prepared):
+            return next(iter(self.all(statement, parameters)), None)
         result = self._connection.execute(statement, parameters)
         row = result.first()
         return None if row is None else dict(zip(result.keys(), row, strict=True))
 
-    def all(self, statement: Executable, parameters: Parameters | None = None) -> list[Row]:
+    def all(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> list[Row]:
         """Return all rows as dicts."""
+        if isinstance(statement, Prepared):
+            return self._form(statement).rows(self._connection, parameters)
         result = self._connection.execute(statement, parameters)
         names = tuple(result.keys())
         return [dict(zip(names, row, strict=True)) for row in result]
 
-    def changes(self, statement: Executable, parameters: Parameters | None = None) -> int:
-        """Run a guarded update and return how many rows it hit: the verdict.
+    def changes(self, statement: Executable | Prepared, parameters: Parameters | None = None) -> int:
+        """Run a guarded update and return how many rows it hit: the verdict."""
+        if isinstance(statement, Prepared):
+            return int(self._form(statement).run(self._connection, parameters)[0].rowcount)
+        return self._connection.execute(statement, parameters).rowcount
 
-        Where the statement is marked `WITHOUT_WAITING`, a row that is locked by somebody else counts as not hit.
+    def changes_without_waiting(self, statement: Prepared, parameters: Parameters) -> int:
+        """Do as `changes`, but miss a row that somebody else holds: at once where `misses_locked_rows` says so.
+
+        Elsewhere it is missed when the wait for it has taken too long.
         """
+        prefix = self.dialect.without_waiting if self.misses_locked_rows else ""
         try:
-            return self._connection.execute(statement, parameters).rowcount
+            return int(self._form(statement).run(self._connection, parameters, prefix)[0].rowcount)
         except DBAPIError as error:
-            if WITHOUT_WAITING in statement.get_execution_options() and self.dialect.is_waited_out(error):
+            if self.dialect.is_waited_out(error):
                 return 0
             raise
 
@@ -114,8 +125,16 @@ class Transaction:
                 return None
             raise
 
-    def insert(self, statement: Insert, values: Row) -> int:
+    def _form(self, prepared: Prepared) -> Form:
+        form = self.dialect.forms.get(prepared)
+        if form is None:
+            form = self.dialect.forms[prepared] = Form(prepared, self._connection.dialect)
+        return form
+
+    def insert(self, statement: Insert | Prepared, values: Row) -> int:
         """Insert one row and return its id."""
+        if isinstance(statement, Prepared):
+            return int(self._form(statement).run(self._connection, values)[0].lastrowid)
         key = self._connection.execute(statement, values).inserted_primary_key
         assert key is not None
         return int(key[0])

@@ -152,6 +152,8 @@ def test_the_printed_sql_pasted_into_an_empty_database_gives_the_same_tables(emp
         ("0001", ["DROP TABLE counters", "DROP INDEX ix_tasks_due_at ON tasks"]),
         ("0002", ["ALTER TABLE task_types DROP COLUMN key_order"]),
         ("0003", ["ALTER TABLE tasks DROP COLUMN extras", "ALTER TABLE attempts DROP COLUMN error_details"]),
+        ("0006", ["DROP INDEX ix_tasks_type_id ON tasks"]),
+        ("0005", ["DROP INDEX ix_tasks_status ON tasks"]),
         ("0004", ["DROP TABLE duties", "DROP INDEX ix_schedules_due_at ON schedules"]),
     ],
 )

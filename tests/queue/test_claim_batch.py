@@ -51,6 +51,23 @@ def test_what_a_batch_answers_is_what_the_table_holds(queue, clock, max_tasks):
     assert len({task["lease_token"] for task in batch}) == 1
 
 
+def test_what_a_batch_answers_is_what_the_table_holds_while_the_claim_takes_its_time(queue, clock):
+    kinds = [queue.register("free"), queue.register("limited", rate_limit="100/60")]
+    for name in ("free", "limited"):
+        queue.create(name)
+
+    def pass_time(_connection, _cursor, statement, *_rest):
+        if statement.startswith("SELECT"):
+            clock.advance(seconds=1)
+
+    event.listen(queue.database.engine, "after_cursor_execute", pass_time)
+    batch = queue.claim_batch(*kinds)
+    event.remove(queue.database.engine, "after_cursor_execute", pass_time)
+    assert len({task["claimed_at"] for task in batch}) == 2, "the limit was counted later than the other type was taken"
+    for task in batch:
+        assert task == queue.told_of(task["id"])
+
+
 def test_a_task_that_others_wait_for_is_in_the_answer_too(queue):
     kind = queue.register()
     made = [queue.create()["id"] for _ in range(3)]

@@ -51,7 +51,7 @@ def test_a_second_run_prints_no_key_and_keeps_everything(installed: Project):
 
 def test_without_options_it_speaks_to_people(project: Project, database_url: str):
     first = project.run("setup_database.py", database_url=database_url)
-    assert "is ready (revision 0004)" in first.stdout
+    assert "is ready (revision 0006)" in first.stdout
     assert "shown only this once: tm_" in first.stdout
     second = project.run("setup_database.py", database_url=database_url)
     assert "tm_" not in second.stdout.replace(database_url, "")

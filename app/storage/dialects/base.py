@@ -7,10 +7,7 @@ from typing import Any, Protocol
 from sqlalchemy import URL, Connection, Engine
 
 from app.settings import Settings
-
-# An execution option of a guarded update: if the row is locked by somebody else, do not wait for it but miss it.
-# Only where `Dialect.misses_locked_rows` says so does the option have an effect.
-WITHOUT_WAITING = "without_waiting"
+from app.storage.prepared import Form, Prepared
 
 
 def engine_options(settings: Settings) -> dict[str, Any]:
@@ -30,6 +27,10 @@ class Dialect(Protocol):
 
     name: str
     begin: str
+    #: Stands before an update that is not to wait for a lock but to fail, where `misses_locked_rows` says so.
+    without_waiting: str
+    #: Of the prepared statements, how they are written for this database.
+    forms: dict[Prepared, Form]
 
     def create_engine(self, url: URL, settings: Settings, root: Path) -> Engine:
         """Return an engine whose connections are in autocommit and pay no needless round trip."""

@@ -1,23 +1,17 @@
 """MySQL 5.7+ and MariaDB 10.3+, over PyMySQL."""
 
-import ssl
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import pymysql
-from pymysql.constants import FIELD_TYPE
-from pymysql.converters import conversions
-from pymysql.protocol import FieldDescriptorPacket, MysqlPacket
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from app.settings import Settings
-from app.storage.columns import UTC
-from app.storage.dialects.base import WITHOUT_WAITING, engine_options
+from app.storage.dialects.base import engine_options
+from app.storage.dialects.mysql_connection import CONVERSIONS, DriverConnection
+from app.storage.prepared import Form, Prepared
 
-_WITHOUT_WAITING = "SET STATEMENT innodb_lock_wait_timeout=0 FOR "
 # Waited too long for a lock; NOWAIT hit a lock (MySQL 8, MariaDB 10.3+ answers 1205).
 _WAITED_OUT = frozenset({1205, 3572})
 # Deadlock; server shutting down; too many connections; killed query; changed table definition; lost connection.
@@ -36,45 +30,15 @@ _ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 _LOCAL_HOSTS = (None, "localhost", "127.0.0.1", "::1")
 
 
-class _Connection(pymysql.connections.Connection):  # type: ignore[misc]
-    """PyMySQL's connection, with one TLS context for all: building one costs 23 ms each time."""
-
-    _preferred_tls: ssl.SSLContext | None = None
-
-    def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
-        # Without TLS options PyMySQL encrypts where the server can; with them (`?ssl_ca=` …) it checks what they say.
-        if sslp != {}:
-            context: ssl.SSLContext = super()._create_ssl_ctx(sslp)
-            return context
-        if _Connection._preferred_tls is None:
-            _Connection._preferred_tls = super()._create_ssl_ctx(sslp)
-        return _Connection._preferred_tls
-
-    def _read_packet(self, packet_type: type[MysqlPacket] = MysqlPacket) -> Any:
-        # The descriptions of columns come with every answer, and are the same ones again and again.
-        return super()._read_packet(_described if packet_type is FieldDescriptorPacket else packet_type)
-
-
-@lru_cache(maxsize=1000)
-def _described(packet: bytes, encoding: str) -> FieldDescriptorPacket:
-    return FieldDescriptorPacket(packet, encoding)
-
-
-def _read_instant(text: str) -> datetime:
-    """Read a UTC instant several times as fast as PyMySQL, which goes by a regular expression, and with its zone."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-_CONVERSIONS = {**conversions, FIELD_TYPE.DATETIME: _read_instant}
-
-
 class MySQL:
     """MySQL and MariaDB; what only some versions can do is found out by trying it."""
 
     name = "mysql"
     begin = "START TRANSACTION"
+    without_waiting = "SET STATEMENT innodb_lock_wait_timeout=0 FOR "
 
     def __init__(self) -> None:
+        self.forms: dict[Prepared, Form] = {}
         self._skips_locked_rows: bool | None = None
         self._misses_locked_rows: bool | None = None
 
@@ -84,7 +48,7 @@ class MySQL:
         seconds = settings.database_timeout_seconds
         arguments: dict[str, Any] = {
             "charset": "utf8mb4",
-            "conv": _CONVERSIONS,
+            "conv": CONVERSIONS,
             "connect_timeout": seconds,
             # Above the lock wait, so that the database's own clear error comes first.
             "read_timeout": seconds * 3,
@@ -100,22 +64,14 @@ class MySQL:
         engine = create_engine(url, connect_args=arguments, **engine_options(settings))
 
         @event.listens_for(engine, "do_connect")
-        def open_connection(_dialect: Any, _record: Any, positional: Any, named: Any) -> _Connection:
+        def open_connection(_dialect: Any, _record: Any, positional: Any, named: Any) -> DriverConnection:
             try:
-                connection = _Connection(*positional, **named)
+                connection = DriverConnection(*positional, **named)
             except RuntimeError:
                 # MySQL 8 sends its passwords only over TLS, or with a package for RSA that we do not ask for.
-                connection = _Connection(*positional, **{**named, "ssl_disabled": False})
+                connection = DriverConnection(*positional, **{**named, "ssl_disabled": False})
             connection.query(_ISOLATION)
             return connection
-
-        @event.listens_for(engine, "before_cursor_execute", retval=True)
-        def prefix(
-            _connection: Any, _cursor: Any, statement: str, parameters: Any, context: Any, _many: bool
-        ) -> tuple[str, Any]:
-            if self._misses_locked_rows and context.execution_options.get(WITHOUT_WAITING):
-                return _WITHOUT_WAITING + statement, parameters
-            return statement, parameters
 
         return engine
 
@@ -146,7 +102,7 @@ class MySQL:
     def misses_locked_rows(self, connection: Connection) -> bool:
         """MariaDB can set the lock wait for one statement, down to nothing."""
         if self._misses_locked_rows is None:
-            self._misses_locked_rows = _accepts(connection, _WITHOUT_WAITING + "SELECT 1")
+            self._misses_locked_rows = _accepts(connection, self.without_waiting + "SELECT 1")
         return self._misses_locked_rows
 
     def create_database(self, url: URL) -> bool:

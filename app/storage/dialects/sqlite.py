@@ -9,6 +9,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from app.settings import Settings, SettingsError
 from app.storage.columns import UTC
 from app.storage.dialects.base import engine_options
+from app.storage.prepared import Form, Prepared
 
 
 class SQLite:
@@ -18,6 +19,10 @@ class SQLite:
     # A transaction that reads first and writes later fails at once when another has written in between,
     # whatever the busy timeout; one that takes the write lock at its start waits for it.
     begin = "BEGIN IMMEDIATE"
+    without_waiting = ""
+
+    def __init__(self) -> None:
+        self.forms: dict[Prepared, Form] = {}
 
     def create_engine(self, url: URL, settings: Settings, root: Path) -> Engine:
         """Return an engine on the file; a relative path starts at the project's folder."""
@@ -28,6 +33,7 @@ class SQLite:
             url = url.set(database=str(root / path))
         engine = create_engine(
             url,
+            paramstyle="named",
             connect_args={"timeout": settings.database_timeout_seconds, "check_same_thread": False},
             **engine_options(settings),
         )

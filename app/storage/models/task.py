@@ -44,6 +44,9 @@ tasks = Table(
     Column("extras", Json),
     Index("ix_tasks_claim", "type_id", "status", "claim_rank", "id"),
     Index("ix_tasks_due_at", "due_at"),
+    # For lists, newest first: the id stands behind every entry of an index by itself.
+    Index("ix_tasks_status", "status"),
+    Index("ix_tasks_type_id", "type_id"),
     Index("uq_tasks_dedupe_hash", "dedupe_hash", unique=True),
     **TABLE_OPTIONS,
 )
