@@ -17,18 +17,17 @@ log = logging.getLogger("taskmanager")
 def create_app(settings: Settings, database: Database | None = None) -> Flask:
     """Join the parts: the only place that knows them all. Connects to nothing before the first request."""
     # Imported here, so that tools which need only settings do not pay for the web.
-    from flask import Flask
-
     from app import rest
     from app.housekeeping import Housekeeper
     from app.storage.database import Database
     from app.web import requests
+    from app.web.application import Application
     from app.web.current import EXTENSION, Parts
     from app.web.sightings import Sightings
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     log.setLevel(settings.log_level.upper())
-    app = Flask("taskmanager", static_folder=None)
+    app = Application("taskmanager", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = True
     database = database or Database(settings)

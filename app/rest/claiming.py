@@ -72,9 +72,10 @@ def claim_what_is_due(claimed: Claimed, asked: dict[str, Any], order: ClaimOrder
 
 def note_claim(asked: dict[str, Any], order: ClaimOrder, claimed: Claimed) -> int:
     """Remember who asked for what, and whether that was worth it; return in how many seconds to ask again."""
-    parts().sightings.note_claim(order.worker_id, asked.get("worker_version"), claimed.type_ids)
+    found = parts()
+    found.sightings.note_claim(order.worker_id, asked.get("worker_version"), claimed.type_ids)
     kind = (asked.get("task_type_id"), asked.get("type_pattern"), tuple(asked.get("types") or ()))
-    polling, settings = parts().polling, parts().settings
+    polling, settings = found.polling, found.settings
     if claimed.tasks:
         polling.found_something(kind)
         return 0

@@ -177,7 +177,7 @@ def _signals(told: Told) -> dict[str, Any]:
 
 def _wants_minimal() -> bool:
     """Tell whether the caller prefers a minimal answer (RFC 7240)."""
-    return "return=minimal" in request.headers.get("Prefer", "").replace(" ", "").lower()
+    return "return=minimal" in request.environ.get("HTTP_PREFER", "").replace(" ", "").lower()
 
 
 def _applied(minimal: bool) -> dict[str, str]:

@@ -13,8 +13,8 @@ from app.errors import Invalid, QueueError
 from app.queue.keys import Scope
 from app.rest.refusals import MAX_DETAILS, refusal
 from app.rest.schemas.base import AnswerSchema, RequestSchema
-from app.storage.columns import to_json
 from app.web import auth
+from app.web.answers import JsonResponse
 from app.web.bodies import read_object
 
 
@@ -103,7 +103,7 @@ def contract(
             if terms.scope is not None:
                 auth.require(terms.scope)
             # Where there is nothing to say, nothing said needs no check.
-            if terms.query is not None and (query is not None or request.query_string):
+            if terms.query is not None and (query is not None or request.environ.get("QUERY_STRING")):
                 asked = _load(terms.query, _query_arguments(terms.query))
                 arguments.update({"query": asked} if query is not None else {})
             if terms.body is not None:
@@ -118,12 +118,7 @@ def contract(
 
 def respond(answer: Answer) -> Response:
     """Write an answer as JSON."""
-    return Response(
-        to_json(answer.envelope()) + "\n",
-        status=answer.status,
-        content_type="application/json",
-        headers=dict(answer.headers),
-    )
+    return JsonResponse(answer.envelope(), answer.status, more=answer.headers)
 
 
 def _query_arguments(schema: RequestSchema) -> dict[str, Any]:

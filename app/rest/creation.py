@@ -32,6 +32,7 @@ from app.rest.representations import show_created
 from app.rest.schemas import creation as schemas
 from app.storage.database import Transaction
 from app.web.auth import current_key
+from app.web.bodies import read_body
 from app.web.current import database
 from app.web.errors import InvalidHeader
 
@@ -128,7 +129,7 @@ def once(work: Callable[[Transaction], tuple[int, Any]]) -> tuple[int, Any]:
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         raise InvalidHeader("`Idempotency-Key` must be 1 to 255 printable ASCII characters without spaces.")
     # Without the key's own name, so that the same key with another body is noticed.
-    content = hashlib.sha256(request.path.encode() + b"\n" + request.get_data(cache=True)).hexdigest()
+    content = hashlib.sha256(request.path.encode() + b"\n" + read_body()).hexdigest()
     return answer_once(database(), RepeatableRequest(current_key().id, key, content), work)
 
 

@@ -8,8 +8,8 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from app import errors
-from app.storage.columns import to_json
 from app.web import errors as web_errors
+from app.web.answers import JsonResponse
 from app.web.requests import allowed_methods, request_id
 
 log = logging.getLogger("taskmanager")
@@ -73,9 +73,7 @@ def answer_problem(error: errors.QueueError) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="TaskManager"'
     if isinstance(error, web_errors.MethodNotAllowed):
         headers["Allow"] = allowed_methods()
-    return Response(
-        to_json(body) + "\n", status=body["status"], content_type="application/problem+json", headers=headers
-    )
+    return JsonResponse(body, body["status"], "application/problem+json", headers)
 
 
 def _answer_http_error(error: HTTPException) -> Response:

@@ -36,39 +36,37 @@ def _pick_instants(row: Row, *names: str) -> dict[str, Any]:
 
 def show_task(row: Row) -> dict[str, Any]:
     """Show a task; `params` and `result` only if they were read."""
-    status = row["status"]
+    status, has, show = row["status"], row.get, show_instant
     shown: dict[str, Any] = {
         "id": row["id"],
         "type": row["type"],
         "type_id": row["type_id"],
         "status": _WORDS[status],
+        "error_message": has("error_message"),
+        "failure_reason": has("failure_reason"),
+        "priority": row["priority"],
+        "progress": row["progress"],
+        "progress_message": has("progress_message"),
+        "attempts": row["attempts"],
+        "max_attempts": row["max_attempts"],
+        "claimed_by": has("claimed_by"),
+        "claimed_at": show(has("claimed_at")),
+        "first_claimed_at": show(has("first_claimed_at")),
+        "lease_expires_at": show(row["due_at"]) if status == _CLAIMED else None,
+        "available_at": show(row["available_at"]),
+        "deadline_at": show(row["deadline_at"]),
+        "completed_at": show(has("completed_at")),
+        "created_at": show(row["created_at"]),
+        "updated_at": show(row["updated_at"]),
+        "dedupe_key": row["dedupe_key"],
+        "parent_task_id": row["parent_task_id"],
+        **_NO_EXTRAS,
+        **(row["extras"] or {}),
     }
     if "params" in row:
         shown["params"] = row["params"]
     if "result" in row or "params" in row:
-        shown["result"] = row.get("result")
-    shown.update(
-        error_message=row.get("error_message"),
-        failure_reason=row.get("failure_reason"),
-        priority=row["priority"],
-        progress=row["progress"],
-        progress_message=row.get("progress_message"),
-        attempts=row["attempts"],
-        max_attempts=row["max_attempts"],
-        claimed_by=row.get("claimed_by"),
-        claimed_at=show_instant(row.get("claimed_at")),
-        first_claimed_at=show_instant(row.get("first_claimed_at")),
-        lease_expires_at=show_instant(row["due_at"]) if status == _CLAIMED else None,
-        available_at=show_instant(row["available_at"]),
-        deadline_at=show_instant(row["deadline_at"]),
-        completed_at=show_instant(row.get("completed_at")),
-        created_at=show_instant(row["created_at"]),
-        updated_at=show_instant(row["updated_at"]),
-        dedupe_key=row["dedupe_key"],
-        parent_task_id=row["parent_task_id"],
-        **_NO_EXTRAS,
-    )
-    shown.update(row["extras"] or {})
+        shown["result"] = has("result")
     return shown
 
 

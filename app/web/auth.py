@@ -6,7 +6,7 @@ from flask import g, request
 
 from app.queue.audit import Actor
 from app.queue.keys import EVERYBODY, Key, Scope, find_kept_key, find_key
-from app.web.current import database, settings
+from app.web.current import parts
 from app.web.errors import KeyRefused, KeyRequired, ScopeMissing
 
 _MAX_KEY_CHARACTERS = 200
@@ -15,10 +15,11 @@ _MAX_KEY_CHARACTERS = 200
 def require(scope: Scope) -> Key:
     """Return the caller's key; raises KeyRequired, KeyRefused or ScopeMissing."""
     key = EVERYBODY
-    if settings().auth:
+    found = parts()
+    if found.settings.auth:
         secret = _given_key()
-        kept = find_kept_key(database().cache, secret)
-        key = kept or database().read(lambda tx: _usable(find_key(tx, secret), tx.now))
+        kept = find_kept_key(found.database.cache, secret)
+        key = kept or found.database.read(lambda tx: _usable(find_key(tx, secret), tx.now))
         if not key.may(scope):
             raise ScopeMissing(f"This needs a key with the scope `{scope.value}`.")
     g.key = key
@@ -44,9 +45,10 @@ def _usable(key: Key | None, now: datetime) -> Key:
 
 
 def _given_key() -> str:
-    secret = request.headers.get("X-API-Key")
+    environ = request.environ
+    secret = environ.get("HTTP_X_API_KEY")
     if not secret:
-        kind, _, token = request.headers.get("Authorization", "").partition(" ")
+        kind, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         secret = token if kind.lower() == "bearer" else None
     secret = (secret or "").strip()
     if not secret:

@@ -5,12 +5,14 @@ import math
 import re
 from typing import Any
 
-from flask import request
+from flask import current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.web.errors import BadRequest, BodyTooLarge, InvalidJson
 
 MAX_DEPTH = 64
+# Its place in WSGI's environment.
+_BODY = "taskmanager.body"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -19,7 +21,7 @@ def read_object(*, is_optional: bool = False) -> dict[str, Any]:
 
     Where the body is optional, an empty one is an object without fields.
     """
-    body = _read()
+    body = read_body()
     if is_optional and not body.strip():
         return {}
     value = parse(body)
@@ -28,10 +30,38 @@ def read_object(*, is_optional: bool = False) -> dict[str, Any]:
     return value
 
 
-def _read() -> bytes:
+def is_body_read() -> bool:
+    """Tell whether the body of the present request has been read."""
+    return _BODY in request.environ
+
+
+def read_body() -> bytes:
+    """Return the body of the present request, which is read but once; raises BodyTooLarge or BadRequest."""
+    environ = request.environ
+    body: bytes | None = environ.get(_BODY)
+    if body is None:
+        body = environ[_BODY] = _read(environ)
+    return body
+
+
+def _read(environ: dict[str, Any]) -> bytes:
     try:
-        return request.get_data(cache=True)
-    except RequestEntityTooLarge:
+        said = environ.get("CONTENT_LENGTH", "")
+        if said.isdecimal() and len(said) < 10 and "HTTP_TRANSFER_ENCODING" not in environ:
+            # Werkzeug does the same by way of several objects.
+            length = int(said)
+            if length > current_app.config["MAX_CONTENT_LENGTH"]:
+                raise BodyTooLarge
+            read = environ["wsgi.input"].read
+            body: bytes = read(length)
+            while len(body) < length:
+                part = read(length - len(body))
+                if not part:
+                    raise EOFError
+                body += part
+            return body
+        return request.get_data(cache=False)
+    except (BodyTooLarge, RequestEntityTooLarge):
         raise BodyTooLarge from None
     except Exception:
         # Each server has errors of its own for a body that breaks off, is cut wrong or does not come in time.
@@ -44,7 +74,7 @@ def parse(body: bytes) -> Any:
         raise InvalidJson("The body is empty; it must be a JSON object: { … }.")
     try:
         text = body.decode("utf-8")
-        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        value = _decode(text)
     except UnicodeDecodeError:
         raise InvalidJson("The body is not valid UTF-8.") from None
     except RecursionError:
@@ -79,6 +109,10 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise _NoNumber("a number is too large")
     return number
+
+
+# One decoder for all: `json.loads` builds one for every call with options.
+_decode = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
 
 
 def _depth(value: Any) -> int:

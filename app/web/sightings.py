@@ -46,7 +46,7 @@ class Sightings:
 
         Where it does not say its version, that is its program's, as HTTP knows it.
         """
-        told = version or _CONTROL.sub("", request.headers.get("User-Agent", ""))[:_LONGEST_VERSION]
+        told = version or _CONTROL.sub("", request.environ.get("HTTP_USER_AGENT", ""))[:_LONGEST_VERSION]
         self._note(worker_id, told or None, type_ids[:MAX_TYPES])
 
     def note_report(self, worker_id: str) -> None:

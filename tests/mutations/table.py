@@ -12,9 +12,22 @@ from tests.mutations.lines import LINES
 from tests.mutations.pure import PURE
 from tests.mutations.rounds import ROUNDS
 from tests.mutations.runner import Outcome
+from tests.mutations.short_ways import SHORT_WAYS
 from tests.mutations.upkeep import UPKEEP
 
-MUTATIONS = (*PURE, *ENDS, *LEASES, *CLAIMS, *LINES, *CREATION, *FOLLOWERS, *UPKEEP, *ROUNDS, *FOUNDATIONS)
+MUTATIONS = (
+    *PURE,
+    *ENDS,
+    *LEASES,
+    *CLAIMS,
+    *LINES,
+    *CREATION,
+    *FOLLOWERS,
+    *UPKEEP,
+    *ROUNDS,
+    *FOUNDATIONS,
+    *SHORT_WAYS,
+)
 HEADER = "| Planted fault | In | Caught by |"
 
 

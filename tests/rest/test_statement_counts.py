@@ -191,6 +191,10 @@ def test_a_batch_of_failures_is_six_statements(api):
     assert (status, number) == (200, 5), seen
 
 
+def test_a_list_of_several_statuses_is_one_statement_that_sees_one_moment(api):
+    assert _count(api, "GET", "/api/tasks?status=pending,claimed,completed")[:2] == (200, 1)
+
+
 def test_a_read_and_a_list_are_one_statement(api):
     task = _create(api)
     assert _count(api, "GET", f"/api/tasks/{task['id']}")[:2] == (200, 1)

@@ -114,7 +114,7 @@ class ExchangeRequest(RequestSchema):
         "How each attempt ended; what is wrong with one report hurts no other.",
         low=0,
         high=MAX_REPORTS,
-        load_default=list,
+        load_default=(),
     )
     claim = fields.Nested(
         ExchangedClaim,

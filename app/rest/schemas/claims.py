@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, validate
 
 from app.policies import POLICIES
 from app.queue.claim import SORTABLE
@@ -100,12 +100,9 @@ class ClaimRequest(RequestSchema):
         allow_none=True,
     )
 
-    @validates_schema(skip_on_field_errors=False, pass_original=True)
-    def _check_selectors(self, _data: dict[str, Any], given: Any, **_: Any) -> None:
-        # Within another request it may be no object, which is said already.
-        if isinstance(given, dict) and not any(
-            given.get(name) is not None for name in ("task_type_id", "type_pattern", "types")
-        ):
+    def check(self, loaded: dict[str, Any], given: dict[str, Any]) -> None:
+        """A claim says of which types."""
+        if not any(given.get(name) is not None for name in ("task_type_id", "type_pattern", "types")):
             raise ValidationError("task_type_id, type_pattern or types is required", "task_type_id")
 
 

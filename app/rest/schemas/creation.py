@@ -3,7 +3,7 @@
 import re
 from typing import Any, ClassVar
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, validate
 
 from app.policies import ON_DUPLICATE
 from app.queue.dependencies import ON_FAILURE
@@ -124,9 +124,9 @@ class NewTask(RequestSchema):
         },
     )
 
-    @validates_schema
-    def _check_times(self, data: dict[str, Any], **_: Any) -> None:
-        if data.get("available_at") is not None and data.get("delay_seconds") is not None:
+    def check(self, loaded: dict[str, Any], given: dict[str, Any]) -> None:
+        """A task has one time from which it is available."""
+        if loaded.get("available_at") is not None and loaded.get("delay_seconds") is not None:
             raise ValidationError("Give `available_at` or `delay_seconds`, not both.", "delay_seconds")
 
 

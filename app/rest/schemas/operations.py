@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, validate
 
 from app.lifecycle import UNFINISHED
 from app.queue.filters import TaskFilter
@@ -22,9 +22,10 @@ class TaskSelection(RequestSchema):
     missing_sentence: ClassVar[str] = "Say which tasks by a filter, or `{field}: true`"
     all = Flag("All of them: needed where no other field says which.", True)
 
-    @validates_schema
-    def _check_all(self, data: dict[str, Any], **_: Any) -> None:
-        if not data.get("all") and not any(name in data for name in self.filters()):
+    def check(self, loaded: dict[str, Any], given: dict[str, Any]) -> None:
+        """Nothing means nothing; what was given and is wrong is said already."""
+        says_all = loaded.get("all", "all" in given)
+        if not says_all and not any(name in given for name in self.filters()):
             raise ValidationError(_MISSING, "all")
 
     @classmethod

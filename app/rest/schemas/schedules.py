@@ -3,7 +3,7 @@
 import re
 from typing import Any, ClassVar
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, validate
 
 from app.queue.schedules import CATCH_UPS, MAX_CATCH_UP, OVERLAPS
 from app.rest.fields import Flag, Instant, Int, JsonObject, LongText, Name, QueryInt, Text
@@ -81,8 +81,8 @@ class ScheduleFields(RequestSchema):
     catch_up_limit = Int("With `all`, only so many of the latest.", 100, low=1, high=MAX_CATCH_UP)
     is_paused = Flag("Whether nothing is due for now; what falls into the pause is not caught up.", False)
 
-    @validates_schema(skip_on_field_errors=False, pass_original=True)
-    def _check_rule(self, _data: dict[str, Any], given: dict[str, Any], **_: Any) -> None:
+    def check(self, loaded: dict[str, Any], given: dict[str, Any]) -> None:
+        """A schedule has one rule."""
         if "cron" in given and "interval_seconds" in given:
             raise ValidationError("Give `cron` or `interval_seconds`, not both.", "interval_seconds")
         if self.needs_rule and "cron" not in given and "interval_seconds" not in given:
