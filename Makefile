@@ -35,13 +35,9 @@ openapi: ## Write openapi.json from the code
 	@.venv/bin/python -m app.rest.openapi > openapi.json.new
 	@mv openapi.json.new openapi.json
 
-bench: ## Measure what the figures in docs/ say, on private databases (takes some minutes)
+bench: ## Measure all that docs/performance.md says, in some two hours (PARTS="speed costs" picks some)
 	@.ci/make_venv bench
-	@.venv/bin/python -m bench.speed
-	@.venv/bin/python -m bench.import_time
-	@.venv/bin/python -m bench.claim_latency
-	@.venv/bin/python -m bench.old_snapshot
-	@.venv/bin/python -m bench.operations
+	@.venv/bin/python -m bench $(PARTS)
 
 clean: ## Remove the virtual environment and all caches; the database in instance/ stays
 	rm -rf .venv build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache .schemathesis

@@ -15,7 +15,7 @@ from sqlalchemy.pool import StaticPool
 from app.lifecycle import TaskStatus
 from app.storage.columns import UTC
 from app.storage.models import metadata, tasks
-from bench.import_time import run
+from bench.cold_start import run
 from bench.report import save, turns
 from bench.tables import make_row
 
@@ -67,10 +67,10 @@ def main() -> int:
     parser.add_argument("--repetitions", type=int, default=11)
     repetitions = parser.parse_args().repetitions
     for program in IMPORTS.values():
-        run(program)
+        run([sys.executable, "-c", program])
     milliseconds: dict[str, list[float]] = {name: [] for name in IMPORTS}
     for name in turns(tuple(IMPORTS), repetitions):
-        milliseconds[name].append(run(IMPORTS[name]))
+        milliseconds[name].append(run([sys.executable, "-c", IMPORTS[name]])[0])
     ways = prepare()
     for way in ways.values():
         measure_cpu(way)

@@ -36,12 +36,12 @@ class Host:
 
 HOSTS = (
     Host("as is"),
-    Host("one core, 4 processes", has_one_core=True),
+    Host("one core, 1 process", processes=1, has_one_core=True),
     Host("one core, 2 processes", processes=2, has_one_core=True),
     Host("3 connections: 3 processes with 1 each", processes=3, limit=3),
     Host("3 connections: 1 process with 3", processes=1, connections=3, limit=3),
-    Host("10 ms away, 4 processes with 1 each", is_far=True),
-    Host("10 ms away, 4 processes with 4 each", connections=4, is_far=True),
+    Host("10 ms away, 4 processes with 1 each", processes=4, is_far=True),
+    Host("10 ms away, 4 processes with 4 each", processes=4, connections=4, is_far=True),
     Host("all of it: 1 process with 3", processes=1, connections=3, is_far=True, has_one_core=True, limit=3),
     Host("all of it: 3 processes with 1 each", processes=3, is_far=True, has_one_core=True, limit=3),
 )

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import pymysql
 from flask import Flask
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
 
 from app.rest import contract
 from app.rest.routes import View
@@ -45,26 +45,37 @@ class Layers:
         """Count what is left."""
         self._cross()
 
-    def within(self, layer: str, function: Callable[..., Any], also: Callable[[], None] | None = None) -> Any:
+    def enter(self, layer: str) -> None:
+        """Go into the layer."""
+        self._cross()
+        self._inside.append(layer)
+
+    def leave(self) -> None:
+        """Go back to the layer before."""
+        self._cross()
+        self._inside.pop()
+
+    def within(self, layer: str, function: Callable[..., Any]) -> Any:
         """Return the function, whose time counts for the layer."""
 
         @wraps(function)
         def timed(*positional: Any, **named: Any) -> Any:
-            if also is not None:
-                also()
-            self._cross()
-            self._inside.append(layer)
+            self.enter(layer)
             try:
                 return function(*positional, **named)
             finally:
-                self._cross()
-                self._inside.pop()
+                self.leave()
 
         return timed
 
-    def count_statement(self) -> None:
-        """Count what is given to the driver."""
+    def give_to_driver(self, *_: Any) -> None:
+        """Count a statement that is given to the driver, and go there."""
         self.statements += 1
+        self.enter("driver")
+
+    def come_back(self, *_: Any) -> None:
+        """Come back from the driver, with an answer or an error."""
+        self.leave()
 
     def count_round_trip(self) -> None:
         """Count a command that the driver sends, and waits for its answer."""
@@ -81,9 +92,14 @@ def watched(app: Flask, database: Database) -> Iterator[Layers]:
         (Engine, "connect", "SQLAlchemy"),
         (Connection, "close", "SQLAlchemy"),
         *((Transaction, name, "SQLAlchemy") for name in ("execute", "one", "all", "changes", "lock", "insert")),
+        (Transaction, "changes_without_waiting", "SQLAlchemy"),
         (Connection, "exec_driver_sql", "SQLAlchemy"),
     ]
-    dialect = database.engine.dialect
+    heard = (
+        ("before_cursor_execute", layers.give_to_driver),
+        ("after_cursor_execute", layers.come_back),
+        ("handle_error", layers.come_back),
+    )
     command = pymysql.connections.Connection._execute_command
 
     def counted(*positional: Any) -> Any:
@@ -93,8 +109,9 @@ def watched(app: Flask, database: Database) -> Iterator[Layers]:
     with ExitStack() as stack:
         for owner, name, layer in borders:
             stack.enter_context(patch.object(owner, name, layers.within(layer, getattr(owner, name))))
-        execute = layers.within("driver", dialect.do_execute, layers.count_statement)
-        stack.enter_context(patch.object(dialect, "do_execute", execute))
+        for name, hear in heard:
+            event.listen(database.engine, name, hear)
+            stack.callback(event.remove, database.engine, name, hear)
         stack.enter_context(patch.object(pymysql.connections.Connection, "_execute_command", counted))
         for hooks in (app.before_request_funcs, app.after_request_funcs):
             ours = [layers.within("ours", hook) for hook in hooks.get(None, [])]

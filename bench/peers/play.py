@@ -1,6 +1,7 @@
 """Play: what is measured of a queue, the same for each."""
 
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from bench.speed.stage import Stage
 _LEFT_OUT = 0.1
 _WAITING_TASKS = 100
 _MOST_PER_SECOND = 14_000
+_SECONDS_TO_CALM_DOWN = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,8 @@ def play_ours(stage: Stage, work: Callable[..., Steps], size: int | None, second
     cost = stage.play(partial(work, stage.requests, **more), WORKERS, seconds)
     cpu = cost.server_cpu + cost.database_cpu + cost.tally.client_cpu
     memory = sum(map(held_bytes, stage.sessions))
+    # What those workers had asked for last, and did not wait for, must not take the tasks of the next ones.
+    time.sleep(_SECONDS_TO_CALM_DOWN)
     stage.fill(0)
     waits = [wait * 1000 for wait in wait_times(stage, WORKERS, _WAITING_TASKS)]
     return Figures(

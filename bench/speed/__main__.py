@@ -105,8 +105,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.speed", description=__doc__)
     parser.add_argument("--kind", choices=KINDS, action="append", help="(default: both)")
     parser.add_argument("--only", default="", metavar="WORDS", help="scenarios with these words in their names")
-    parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each run")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each run")
     parser.add_argument("--mixed-seconds", type=float, default=60.0, help="of each run of the mixed load")
     given = parser.parse_args()
     results = {}

@@ -22,8 +22,10 @@ from tests.support.mariadb import PrivateServer
 from tests.support.server import LiveServer, start_server, stop_server
 
 #: What the README advises for two cores.
-PROCESSES = 4
+PROCESSES = 2
 _LIMITED = "limited"
+# What MariaDB and MySQL have by default; the server of the tests has less.
+_BUFFER = "--innodb-buffer-pool-size=128M"
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -102,7 +104,7 @@ def open_stage(kind: str, *options: str, processes: int = PROCESSES, **settings:
     """Start all that is needed, and end it; `options` are MariaDB's, `settings` the server's."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tm-bench-")))
-        maria = stack.enter_context(PrivateServer(*options)) if kind == "mariadb" else None
+        maria = stack.enter_context(PrivateServer(_BUFFER, *options)) if kind == "mariadb" else None
         url = stack.enter_context(temporary_url(kind, maria.url if maria else None, folder))
         # What prepares the tables need not be safe from power cuts.
         database = Database(Settings(database_url=url, sqlite_synchronous="off", database_timeout_seconds=120))
