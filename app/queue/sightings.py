@@ -10,7 +10,7 @@ from app.storage.columns import Instant
 from app.storage.database import Transaction
 from app.storage.models import worker_types, workers
 
-SIGHTING_SECONDS = 15
+SIGHTING_SECONDS = 30
 KEPT = timedelta(days=7)
 SLICE = 500
 
@@ -42,7 +42,7 @@ _FORGET = delete(workers).where(workers.c.worker_id.in_(bindparam("worker_ids", 
 def note_worker(tx: Transaction, worker_id: str, *, version: str | None, asked: Mapping[int, datetime]) -> bool:
     """Write down that the worker was heard of, and when it asked for tasks of which types; tell whether that was due.
 
-    However many processes hear of a worker, one of them writes, and it at most every 15 s.
+    However many processes hear of a worker, one of them writes, and it at most every 30 s.
     """
     row = tx.one(_LAST_SEEN, {"worker": worker_id})
     if row is None:

@@ -31,7 +31,7 @@ class _Heard:
 
 
 class Sightings:
-    """Remembers, for this process, which workers it heard of, and has each written down at most every 15 s.
+    """Remembers, for this process, which workers it heard of, and has each written down at most every 30 s.
 
     What a worker asks for in between is kept for the next time, so that every type it asks for gets its turn.
     """

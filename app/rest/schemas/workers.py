@@ -44,7 +44,7 @@ class Worker(AnswerSchema):
     worker_id = Text("What it calls itself.", "worker-1", required=True)
     version = Text("Its `worker_version`, or its `User-Agent`.", "2.1.0", required=True, allow_none=True)
     first_seen_at = Instant("When it was first heard of.", required=True)
-    last_seen_at = Instant("When it was last heard of; written down at most every 15 s.", required=True)
+    last_seen_at = Instant("When it was last heard of; written down at most every 30 s.", required=True)
     is_alive = Flag(
         "Whether it was heard of within 60 s beyond the longest wait between two claims "
         "(`TASKMANAGER_POLL_MAX_SECONDS`), or holds a task whose lease has not ended.",
