@@ -1,16 +1,25 @@
 """Name patterns as older clients write them: `%` any run, `_` one character, `\\` escapes. Pure."""
 
+from collections.abc import Callable, Sequence
+
 _ANY_RUN = object()
 _ANY_ONE = object()
 
 
-def matches(pattern: str, name: str) -> bool:
-    """Tell whether `name` fits `pattern`, without regard to case.
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """Return what tells whether a name fits `pattern`, without regard to case."""
+    parts = _parse(pattern.casefold())
+    whole = "".join(part for part in parts if isinstance(part, str))
+    if len(whole) == len(parts):
+        return lambda name: name.casefold() == whole
+    return lambda name: _fits(parts, name.casefold())
+
+
+def _fits(parts: Sequence[object], text: str) -> bool:
+    """Tell whether the text fits the parts of a pattern.
 
     Two pointers and one point of return, so that `%a%b%c…` cannot take exponential time, as it can in SQL's LIKE.
     """
-    parts = _parse(pattern.casefold())
-    text = name.casefold()
     at = in_text = 0
     star, star_text = -1, 0
     while in_text < len(text):

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, select
 
 from app.errors import TaskTypeNotFound
 from app.policies import POLICIES, Policies
-from app.queue.patterns import matches
+from app.queue.patterns import matcher
 from app.storage.database import Row, Transaction
 from app.storage.models import task_types
 
@@ -140,7 +140,8 @@ def find_types(tx: Transaction, type_ids: Sequence[int]) -> dict[int, TaskType]:
 
 def find_type_ids(tx: Transaction, pattern: str) -> list[int]:
     """Return the ids of all task types whose names fit the pattern."""
-    return [type_id for type_id, name in name_types(tx).items() if matches(pattern, name)]
+    fits = matcher(pattern)
+    return [type_id for type_id, name in name_types(tx).items() if fits(name)]
 
 
 def name_types(tx: Transaction) -> dict[int, str]:
