@@ -22,13 +22,14 @@ from app import create_app
 from app.lifecycle import TaskStatus
 from app.policies import Policies
 from app.queue.register import register_type
+from app.queue.usage import WATERMARK
 from app.settings import Settings
 from app.storage.database import Database, Transaction
 from app.storage.models import workers
 from bench.costs.story import Request
 from bench.costs.tellers import Ask, here
 from bench.plots import plot_steps
-from bench.report import RESULTS, save
+from bench.report import result_file, save
 from bench.speed.processes import cpu_seconds
 from bench.tables import add_tasks, create_tables, temporary_url
 from tests.support.client import make_key
@@ -61,6 +62,8 @@ class Queue:
         """Add so many tasks, and let the planner know."""
         began = time.monotonic()
         add_tasks(self.database, number, status)
+        # They are to be counted already, as those are that have come one by one.
+        self.run(f"REPLACE INTO counters (name, value) SELECT '{WATERMARK}', MAX(id) FROM tasks")
         self.run("ANALYZE TABLE tasks" if self.is_mysql else "ANALYZE")
         print(f"  {number:,} {status.word} tasks added in {time.monotonic() - began:.0f} s", file=sys.stderr)
 
@@ -226,7 +229,7 @@ def main() -> int:
                 for request in first
             }
             title = f"{kind}: {unit} of a request"
-            plot_steps(RESULTS / f"growth-{kind}-{name}.svg", title, [f"{SMALL:,} pending", *found], lines)
+            plot_steps(result_file(f"growth-{kind}-{name}.svg"), title, [f"{SMALL:,} pending", *found], lines)
     save("growth", {"requests": given.requests, "repetitions": given.repetitions, **results})
     return 0
 

@@ -8,7 +8,7 @@ from statistics import linear_regression
 from typing import Any
 
 from bench.plots import plot_lines
-from bench.report import RESULTS, save
+from bench.report import result_file, save
 from bench.speed.load import Call, Requests, Steps
 from bench.speed.processes import held_bytes
 from bench.speed.stage import Stage, open_stage
@@ -93,7 +93,7 @@ def main() -> int:
     if slope is not None:
         verdict = "none" if slope / given.processes < MOST_KIB else "IT GROWS"
         print(f"growth once {_WARM:,} requests were answered: {slope:+,.0f} KiB for each 100,000 requests: {verdict}")
-    plot_lines(RESULTS / "memory.svg", "MiB held after so many requests", {given.kind: seen})
+    plot_lines(result_file("memory.svg"), "MiB held after so many requests", {given.kind: seen})
     save("memory", {"start_mib": begin, "seen": seen, "kib_per_100000": slope, "processes": given.processes})
     return 0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-RESULTS = Path(__file__).resolve().parent / "results"
+_RESULTS = Path(__file__).resolve().parent / "results"
 _PACKAGES = ("flask", "sqlalchemy", "pymysql", "marshmallow", "jsonschema-rs", "granian")
 
 
@@ -37,9 +37,14 @@ def machine() -> dict[str, Any]:
     }
 
 
+def result_file(name: str) -> Path:
+    """Return the path of a file in bench/results/, a folder that git does not keep."""
+    _RESULTS.mkdir(exist_ok=True)
+    return _RESULTS / name
+
+
 def save(name: str, results: dict[str, Any]) -> None:
     """Write the results as JSON into bench/results/."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    path = result_file(f"{name}.json")
     path.write_text(json.dumps({"machine": machine(), **results}, indent=2) + "\n", encoding="utf-8")
-    print(f"written: {path.relative_to(RESULTS.parent.parent)}", file=sys.stderr)
+    print(f"written: {path.relative_to(_RESULTS.parent.parent)}", file=sys.stderr)

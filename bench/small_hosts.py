@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from bench.plots import plot_bars
-from bench.report import RESULTS, save, turns
+from bench.report import result_file, save, turns
 from bench.speed.far import far_away, round_trip_milliseconds
 from bench.speed.scenarios import BATCH, CREATE, CYCLE, EXCHANGE, MIXED, POLL, SCENARIOS
 from bench.speed.stage import PROCESSES, Cost, Stage, another_server, limited_account, open_stage
@@ -137,7 +137,7 @@ def main() -> int:
     print_table(results)
     if not given.only:
         rates = {host: each[CYCLE]["per_second"] for host, each in results.items()}
-        plot_bars(RESULTS / "small-hosts.svg", f"{CYCLE}: tasks per second", rates)
+        plot_bars(result_file("small-hosts.svg"), f"{CYCLE}: tasks per second", rates)
     save("small_hosts", {"round_trip_milliseconds": {"near": near, "far": far}, "hosts": results})
     return 0
 

@@ -17,7 +17,7 @@ from bench.costs.layers import LAYERS, watched
 from bench.costs.profile import profile
 from bench.costs.story import tell
 from bench.costs.tellers import Ask, here, over_http, play
-from bench.report import RESULTS, save
+from bench.report import result_file, save
 from bench.speed.processes import cpu_seconds
 from bench.speed.stage import Stage, open_stage
 
@@ -145,9 +145,8 @@ def show_profile(stage: Stage, name: str, number: int) -> None:
     phase = next(story)
     while phase.name != name:
         phase = story.send([json.loads(ask(request)[1]).get("data") for request in phase.requests])
-    RESULTS.mkdir(exist_ok=True)
     profile(
-        f"{stage.kind}, {name}", phase.requests, ask, RESULTS / f"profile-{stage.kind}-{name.replace(' ', '-')}.txt"
+        f"{stage.kind}, {name}", phase.requests, ask, result_file(f"profile-{stage.kind}-{name.replace(' ', '-')}.txt")
     )
     stored.dispose()
 

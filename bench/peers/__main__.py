@@ -15,7 +15,7 @@ from bench.peers.install import NotInstalled, install_packages
 from bench.peers.peers import PEERS, WORKERS
 from bench.peers.play import Figures, play_ours, play_peer
 from bench.plots import plot_bars
-from bench.report import RESULTS, save, turns
+from bench.report import result_file, save, turns
 from bench.speed import programs
 from bench.speed.stage import open_stage
 from tests.support.mariadb import NoServer
@@ -102,7 +102,7 @@ def main() -> int:
     print_table(results)
     if not given.only:
         rates = {name: summary["done_per_second"] for name, summary in results.items()}
-        plot_bars(RESULTS / "peers.svg", f"tasks per second, {WORKERS} workers", rates)
+        plot_bars(result_file("peers.svg"), f"tasks per second, {WORKERS} workers", rates)
     save("peers", {"repetitions": given.repetitions, "tasks": given.tasks, "queues": results})
     return 0 if all(any(peer.name == name for name in results) or given.only not in peer.name for peer in PEERS) else 1
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.history import note
 from bench.plots import plot_bars
-from bench.report import RESULTS, save, turns
+from bench.report import result_file, save, turns
 from bench.speed.scenarios import DRIVERS, GOALS, MIXED, SCENARIOS, VIEWS, Goal
 from bench.speed.stage import Cost, open_empty_view, open_stage
 
@@ -95,7 +95,7 @@ def share_of(goal: Goal, results: dict[str, dict[str, Any]]) -> float | None:
 def keep(kind: str, results: dict[str, dict[str, Any]]) -> None:
     """Draw the results, add them to the history, and say what has become worse."""
     rates = {name: found["per_second"] for name, found in results.items()}
-    plot_bars(RESULTS / f"speed-{kind}.svg", f"{kind}: tasks or requests per second", rates)
+    plot_bars(result_file(f"speed-{kind}.svg"), f"{kind}: tasks or requests per second", rates)
     shares = {f"{goal.name}, share": share for goal in GOALS if (share := share_of(goal, results)) is not None}
     worse = note(f"speed {kind}", {**rates, **shares})
     print("\n  WORSE than before: " + "; ".join(worse) if worse else "\n  nothing is worse than before")

@@ -15,6 +15,8 @@ _BRIEFLY = {
     "costs": "--kind sqlite --repetitions 1 --requests 20",
     "cold_start": "--repetitions 1",
     "memory": "--kind sqlite --requests 500",
+    "old_snapshot": "--kind sqlite --claims 200 --repetitions 1",
+    "operations": "--kind sqlite --number 1000",
     "core_and_orm": "--repetitions 1",
 }
 
