@@ -54,18 +54,23 @@ def _task(name: str) -> dict[str, Any]:
 
 
 def measure(stage: Stage, number: int) -> list[tuple[int, float]]:
-    """Return how many MiB the server holds after so many requests, each about five seconds later."""
+    """Return how many MiB of its own the server holds after so many requests, each about five seconds later."""
     seen: list[tuple[int, float]] = []
     done = errors = 0
     while done < number:
         seconds = _CHUNK_SECONDS if done >= _FIRST else 1.0
         tally = stage.play(lambda _number: everything(stage.requests), _WORKERS, seconds).tally
         done, errors = done + tally.requests, errors + tally.errors
-        seen.append((done, held_bytes(stage.server.process.pid) / 2**20))
+        seen.append((done, _held_mib(stage)))
         print(f"{done:10,}/{number:,} requests: {seen[-1][1]:.1f} MiB, {errors} unexpected answers", file=sys.stderr)
         # The table is not what is measured.
         stage.fill(0)
     return seen
+
+
+def _held_mib(stage: Stage) -> float:
+    # Not with the pages of programs and libraries: how many of these are ours depends on who else runs Python.
+    return held_bytes(stage.server.process.pid, "Pss_Anon") / 2**20
 
 
 def growth(seen: Sequence[tuple[int, float]]) -> float | None:
@@ -83,7 +88,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=1)
     given = parser.parse_args()
     with open_stage(given.kind, processes=given.processes) as stage:
-        begin = held_bytes(stage.server.process.pid) / 2**20
+        begin = _held_mib(stage)
         seen = measure(stage, given.requests)
     first = next(held for done, held in seen if done >= min(_FIRST, given.requests))
     slope = growth(seen)

@@ -15,15 +15,18 @@ def cpu_seconds(session: int) -> float:
     return sum(sum(map(int, fields[_TIMES])) for fields in _of_session(session).values()) / _TICKS
 
 
-def held_bytes(session: int) -> int:
-    """Return the memory that the processes of a session, and their children, hold; what they share counts once."""
+def held_bytes(session: int, what: str = "Pss") -> int:
+    """Return the memory that the processes of a session, and their children, hold; what they share counts once.
+
+    Of what files hold, which others may use too, they hold only a part; `Pss_Anon` is what is theirs alone.
+    """
     total = 0
     for process in _of_session(session):
         try:
             lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
         except OSError:
             continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(f"{what}:"))
     return total * 1024
 
 
