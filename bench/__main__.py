@@ -9,15 +9,15 @@ from app.settings import ROOT
 
 #: What each measures, and about how many minutes it takes on two cores.
 PARTS = {
-    "speed": ("everything over HTTP, against the database alone and an empty Flask view", 15),
-    "peers": ("Celery, RQ, Huey, Procrastinate and Dramatiq beside us", 12),
-    "growth": ("requests with ten million tasks, a thousand types, ten thousand workers", 25),
+    "speed": ("everything over HTTP, against the database alone and an empty Flask view", 9),
+    "peers": ("Celery, RQ, Huey, Procrastinate and Dramatiq beside us", 13),
+    "growth": ("requests with ten million tasks, a thousand types, ten thousand workers", 9),
     "costs": ("what each request costs, by layer, and in how many statements", 3),
-    "idle": ("workers that find nothing to do, also on a host that counts queries", 20),
-    "cold_start": ("the first answer of a process that has just been started", 3),
-    "memory": ("what the server holds after a million requests", 10),
-    "small_hosts": ("one core, three connections, a database that is far away", 10),
-    "old_snapshot": ("claims while a backup is being taken", 5),
+    "idle": ("workers that find nothing to do, also on a host that counts queries", 40),
+    "cold_start": ("the first answer of a process that has just been started", 2),
+    "memory": ("what the server holds after a million requests", 18),
+    "small_hosts": ("one core, three connections, a database that is far away", 12),
+    "old_snapshot": ("claims while a backup is being taken", 20),
     "operations": ("changes of a million dead letters", 10),
     "core_and_orm": ("SQLAlchemy Core against its ORM", 1),
 }
