@@ -17,7 +17,7 @@ PARTS = {
     "cold_start": ("the first answer of a process that has just been started", 2),
     "memory": ("what the server holds after a million requests", 18),
     "small_hosts": ("one core, three connections, a database that is far away", 12),
-    "old_snapshot": ("claims while a backup is being taken", 20),
+    "old_snapshot": ("claims while a backup is being taken", 15),
     "operations": ("changes of a million dead letters", 10),
     "core_and_orm": ("SQLAlchemy Core against its ORM", 1),
 }

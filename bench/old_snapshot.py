@@ -228,14 +228,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.old_snapshot", description=__doc__)
     parser.add_argument("--kind", choices=("mariadb", "sqlite"), action="append", help="(default: both)")
     parser.add_argument("--view", choices=("reads", "writes"), action="append", help="(default: both)")
-    parser.add_argument("--claims", type=int, default=200_000, help="how many of each type come behind the view")
+    parser.add_argument(
+        "--claims",
+        type=int,
+        default=200_000,
+        help="how many of each type come behind the view, a tenth of them behind one that has written",
+    )
     parser.add_argument("--repetitions", type=int, default=5)
     given = parser.parse_args()
     results = {}
     for kind in given.kind or ("mariadb", "sqlite"):
         # On SQLite one that writes would keep everybody else from writing.
         for view in ("reads",) if kind == "sqlite" else given.view or ("reads", "writes"):
-            results[f"{kind} {view}"] = measure(kind, view == "writes", given.claims, given.repetitions)
+            # Where the view has written, InnoDB looks up the row of each entry: behind as many it would take too long.
+            claims = given.claims // 10 if view == "writes" else given.claims
+            results[f"{kind} {view}"] = measure(kind, view == "writes", claims, given.repetitions)
     save("old_snapshot", {"goal": GOAL, "claims": given.claims, "repetitions": given.repetitions, **results})
     return 0
 
