@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from statistics import median
@@ -12,7 +12,7 @@ from typing import Any
 from bench.history import note
 from bench.plots import plot_bars
 from bench.report import result_file, save, turns
-from bench.speed.scenarios import DRIVERS, GOALS, MIXED, SCENARIOS, VIEWS, Goal
+from bench.speed.scenarios import DRIVERS, GOALS, LIMITS, MIXED, SCENARIOS, VIEWS
 from bench.speed.stage import Cost, open_empty_view, open_stage
 
 KINDS = ("mariadb", "sqlite")
@@ -36,7 +36,10 @@ def measure(kind: str, words: str, repetitions: int, seconds: float, mixed_secon
             found[name].append(cost)
             progress = f"{kind} {number:3}/{len(order)}"
             print(f"{progress}  {name:28} {rate(cost):9,.0f} per second", file=sys.stderr)
-    return {name: summary(costs) for name, costs in found.items()}
+    results = {name: summary(costs) for name, costs in found.items()}
+    for name, result in results.items():
+        result["shares"] = {limit: share_of(name, against, results) for limit, against in LIMITS.items()}
+    return results
 
 
 def rate(cost: Cost) -> float:
@@ -70,33 +73,40 @@ def summary(costs: list[Cost]) -> dict[str, Any]:
 
 def print_table(kind: str, results: dict[str, dict[str, Any]]) -> None:
     """Print what was measured, and then which goals were reached."""
-    print(f"\n{kind}: per second (tasks, or requests), and microseconds of CPU for each")
+    print(f"\n{kind}: per second (tasks, or requests), microseconds of CPU for each, and the rate as a share of the")
+    print("quicker empty view's and of the driver's for claim + complete")
     print(f"  {'':28} {'median':>8} {'min':>7} {'max':>7} {'p50 ms':>7} {'p99 ms':>7} {'server':>7} "
-          f"{'database':>8} {'clients':>7} {'errors':>6}")  # fmt: skip
+          f"{'database':>8} {'clients':>7} {'errors':>6}" + "".join(f"{limit:>8}" for limit in LIMITS))  # fmt: skip
     for name, found in results.items():
         low, high = found["spread"]
+        shares = "".join(f"{'' if share is None else f'{share:.2f}':>8}" for share in found["shares"].values())
         print(f"  {name:28} {found['per_second']:8,} {low:7,} {high:7,} {found.get('p50_milliseconds', ''):>7} "
               f"{found.get('p99_milliseconds', ''):>7} {found['server_microseconds']:7,} "
-              f"{found['database_microseconds']:8,} {found['client_microseconds']:7,} {found['errors']:6}")  # fmt: skip
+              f"{found['database_microseconds']:8,} {found['client_microseconds']:7,} {found['errors']:6}"
+              f"{shares}")  # fmt: skip
     print()
     for goal in GOALS:
-        share = share_of(goal, results)
+        share = share_of(goal.name, goal.against, results)
         if share is not None:
             verdict = "reached" if share >= goal.at_least else "MISSED"
             print(f"  {goal.name}: {share:.2f} of {' or '.join(goal.against)}, goal {goal.at_least:.2f}: {verdict}")
 
 
-def share_of(goal: Goal, results: dict[str, dict[str, Any]]) -> float | None:
+def share_of(name: str, against: Sequence[str], results: dict[str, dict[str, Any]]) -> float | None:
     """Return which part of the best of the others the scenario reaches, or None where one was not played."""
-    limits = [results[name]["per_second"] for name in goal.against if name in results]
-    return results[goal.name]["per_second"] / max(limits) if goal.name in results and limits else None
+    limits = [results[other]["per_second"] for other in against if other in results]
+    return results[name]["per_second"] / max(limits) if name in results and limits else None
 
 
 def keep(kind: str, results: dict[str, dict[str, Any]]) -> None:
     """Draw the results, add them to the history, and say what has become worse."""
     rates = {name: found["per_second"] for name, found in results.items()}
     plot_bars(result_file(f"speed-{kind}.svg"), f"{kind}: tasks or requests per second", rates)
-    shares = {f"{goal.name}, share": share for goal in GOALS if (share := share_of(goal, results)) is not None}
+    shares = {
+        f"{goal.name}, share": share
+        for goal in GOALS
+        if (share := share_of(goal.name, goal.against, results)) is not None
+    }
     worse = note(f"speed {kind}", {**rates, **shares})
     print("\n  WORSE than before: " + "; ".join(worse) if worse else "\n  nothing is worse than before")
 
