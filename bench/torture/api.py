@@ -50,6 +50,8 @@ class Api:
         self._headers = {"X-API-Key": key, "Content-Type": "application/json"}
         self._journal = journal
         self._connection: http.client.HTTPConnection | None = None
+        # Why the last request has to be sent again.
+        self._trouble = ""
 
     def send(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> Answer:
         """Send one request and return its answer; raises Lost."""
@@ -71,7 +73,7 @@ class Api:
             self.close()
             if status >= 500 and status != 503:
                 self._journal.write(["odd", status, method, path, repr(error)])
-            raise Lost from error
+            raise Lost(repr(error)) from error
         if status >= 500 and status != 503:
             self._journal.write(["odd", status, method, path, text.decode(errors="replace")[:2000]])
         if status == 503:
@@ -89,8 +91,9 @@ class Api:
                 answer = self.send(method, path, body, key=key)
                 if not answer.is_passing:
                     return answer
-            except Lost:
-                pass
+                self._trouble = f"{answer.status} {answer.code}"
+            except Lost as lost:
+                self._trouble = str(lost)
             if not go_on():
                 return None
             time.sleep(pause * (0.5 + random.random()))
@@ -101,7 +104,7 @@ class Api:
         give_up_at = time.monotonic() + _PATIENCE_SECONDS
         answer = self.insist(method, path, body, go_on=lambda: time.monotonic() < give_up_at)
         if answer is None:
-            raise RuntimeError(f"{method} {path}: no answer within {_PATIENCE_SECONDS} s")
+            raise RuntimeError(f"{method} {path}: no answer within {_PATIENCE_SECONDS} s, at last {self._trouble}")
         return answer
 
     def note_odd(self, method: str, path: str, answer: Answer) -> None:

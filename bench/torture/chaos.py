@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -11,6 +12,8 @@ from bench.torture.api import Lost
 
 # How many of each fault are in the deck, and what it does.
 Cards = dict[str, tuple[int, Callable[[], None]]]
+
+_SECONDS_TO_END = 180
 
 
 class Chaos:
@@ -48,10 +51,15 @@ class Chaos:
         except Exception as error:
             self.errors.append(f"{name}: {error!r}")
 
-    def end(self) -> None:
-        """Wait for what goes on."""
-        for thread in self._threads:
-            thread.join(60)
+    def end(self, meanwhile: Callable[[], None]) -> None:
+        """Wait for what goes on, which may need what `meanwhile` does."""
+        give_up_at = time.monotonic() + _SECONDS_TO_END
+        while alive := [thread for thread in self._threads if thread.is_alive()]:
+            if time.monotonic() > give_up_at:
+                self.errors.extend(f"{thread.name}: does not end" for thread in alive)
+                return
+            meanwhile()
+            time.sleep(0.1)
 
     @property
     def planned(self) -> list[str]:

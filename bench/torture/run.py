@@ -84,7 +84,8 @@ class Torture:
                 self._show(f"{self._chaos.kills} kills")
                 next_line += _LINE_EVERY_SECONDS
             time.sleep(0.1)
-        self._chaos.end()
+        # Faults that end by a request need a server, which another fault may have killed.
+        self._chaos.end(self._stage.watch)
         self._common.set_weather(0)
 
     def _drain(self) -> float | None:
