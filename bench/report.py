@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 _RESULTS = Path(__file__).resolve().parent / "results"
-_PACKAGES = ("flask", "sqlalchemy", "pymysql", "marshmallow", "jsonschema-rs", "granian")
+_PACKAGES = ("flask", "sqlalchemy", "pymysql", "marshmallow", "jsonschema-rs", "orjson", "granian")
 
 
 def turns(candidates: Sequence[T], repetitions: int) -> Iterator[T]:

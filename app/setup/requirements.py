@@ -19,6 +19,7 @@ PACKAGES = (
     ("flask-swagger-ui", "flask_swagger_ui", "5.21"),
     ("jsonschema-rs", "jsonschema_rs", "0.52"),
     ("marshmallow", "marshmallow", "4.0"),
+    ("orjson", "orjson", "3.10"),
     ("pymysql", "pymysql", "1.1.1"),
     ("sqlalchemy", "sqlalchemy", "2.0.43"),
     ("tzdata", "tzdata", "2025.1"),

@@ -6,7 +6,7 @@ from typing import Any
 from flask import Response
 from werkzeug.datastructures import Headers
 
-from app.storage.columns import to_json
+from app.storage.columns import to_json_bytes
 
 
 class JsonResponse(Response):
@@ -17,7 +17,7 @@ class JsonResponse(Response):
     def __init__(
         self, value: Any, status: int, content_type: str = "application/json", more: Mapping[str, str] | None = None
     ) -> None:
-        body = f"{to_json(value)}\n".encode()
+        body = to_json_bytes(value) + b"\n"
         headers = [("Content-Type", content_type), ("Content-Length", str(len(body)))]
         super().__init__((body,), status, Headers([*headers, *more.items()] if more else headers))
 
