@@ -91,21 +91,22 @@ def _take_first(tx: Transaction, open_types: dict[int, TaskType], order: ClaimOr
             passed_by += overdue
         good = [task for task in seen if not is_overdue(tx, task)][:wanted]
         fitting = _fitting(good, room, at_least=1 if wanted == max_tasks else 0)
-        room -= sum(task["size"] for task in fitting)
-        tried_for += [task["id"] for task in fitting]
+        wanted_before = wanted
         for type_id in {task["type_id"]: None for task in fitting}:
             task_ids = [task["id"] for task in fitting if task["type_id"] == type_id]
-            taken, has_more = take_batch(tx, open_types[type_id], order, task_ids)
+            taken, held, has_more = take_batch(tx, open_types[type_id], order, task_ids)
             wanted -= taken
-            if taken < len(task_ids):
-                passed_by += task_ids
+            passed_by += held
             if not has_more:
                 del open_types[type_id]
+        if wanted < wanted_before:
+            tried_for += [task["id"] for task in fitting]
+            room -= sum(task["size"] for task in fitting)
         is_all = len(seen) < looked_at and len(overdue) + len(fitting) == len(seen)
         if wanted == 0 or not open_types or len(fitting) < len(good) or is_all:
             break
-        # What others hold, and what is overdue, may be many.
-        looked_at = min(2 * looked_at, OVERDUE_SLICE)
+        # What others hold, and what is overdue, may be many. What they have taken is not seen again.
+        looked_at = min(2 * looked_at, OVERDUE_SLICE) if overdue or passed_by else wanted
     return tried_for if wanted < max_tasks else []
 
 

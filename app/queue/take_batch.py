@@ -1,6 +1,7 @@
 """Take a batch: make many pending tasks of one type the worker's, by one guarded update."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import bindparam, case, select, update
 
@@ -30,23 +31,31 @@ _WAITING, _FREE = Prepared(_waiting), Prepared(_waiting.with_for_update(skip_loc
 _MAX_WAITS = 3
 
 
-def take_batch(tx: Transaction, task_type: TaskType, order: ClaimOrder, task_ids: Sequence[int]) -> tuple[int, bool]:
+class Taken(NamedTuple):
+    """How many of some tasks were taken, which of them somebody else may hold, and whether the type may have more."""
+
+    number: int
+    held: Sequence[int]
+    has_more: bool
+
+
+def take_batch(tx: Transaction, task_type: TaskType, order: ClaimOrder, task_ids: Sequence[int]) -> Taken:
     """Take those of these tasks that are still claimable, are held by nobody and fit the limits, first ones first.
 
-    Returns how many were taken, all with the tokens of this claim, and whether more of the type may be claimed.
+    All that were taken have the tokens of this claim.
     """
     if not task_type.needs_transaction and (tx.misses_locked_rows or not tx.skips_locked_rows):
         taken = tx.changes_without_waiting(_TAKE, {**_claim_values(tx, task_type, order), "task_ids": task_ids})
-        # Some: the others are gone. None: they are gone too, or one of them is held and the update gave up.
-        if taken > 0:
-            return taken, True
+        if taken is not None:
+            # The others are gone.
+            return Taken(taken, [], True)
         if tx.skips_locked_rows and not tx.all(_FREE, {"task_ids": task_ids}):
-            # Another claim has them all, as it is where two have seen the same: a transaction would find no more.
-            return 0, True
+            # Another claim has them all: a transaction would find no more.
+            return Taken(0, task_ids, True)
     try:
         return _take_in_transaction(tx, task_type, order, task_ids)
     except LimitReached:
-        return 0, False
+        return Taken(0, task_ids, False)
 
 
 def _claim_values(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> Row:
@@ -54,9 +63,7 @@ def _claim_values(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> Ro
     return {**claim_values(tx, task_type, order, has_followers=False), "followed": followed}
 
 
-def _take_in_transaction(
-    tx: Transaction, task_type: TaskType, order: ClaimOrder, task_ids: Sequence[int]
-) -> tuple[int, bool]:
+def _take_in_transaction(tx: Transaction, task_type: TaskType, order: ClaimOrder, task_ids: Sequence[int]) -> Taken:
     wanted = len(task_ids)
     with tx.atomic():
         allowed = lock_limits(tx, task_type, wanted) if task_type.is_limited else Allowance(wanted, [])
@@ -65,7 +72,8 @@ def _take_in_transaction(
             count_claims(tx, task_type, allowed.recent, len(taken))
             if task_type.counts_claims_per_key:
                 note_claims(tx, taken)
-    return len(taken), len(taken) < allowed.number or allowed.number == wanted
+    has_more = len(taken) < allowed.number or allowed.number == wanted
+    return Taken(len(taken), task_ids if len(taken) < wanted else [], has_more)
 
 
 def _take_free(tx: Transaction, claim: Row, task_ids: Sequence[int], number: int) -> list[int]:

@@ -103,17 +103,17 @@ class Transaction:
             return int(self._form(statement).run(self._connection, parameters)[0].rowcount)
         return self._connection.execute(statement, parameters).rowcount
 
-    def changes_without_waiting(self, statement: Prepared, parameters: Parameters) -> int:
-        """Do as `changes`, but miss a row that somebody else holds: at once where `misses_locked_rows` says so.
+    def changes_without_waiting(self, statement: Prepared, parameters: Parameters) -> int | None:
+        """Do as `changes`, or change nothing and return None where somebody else holds one of the rows.
 
-        Elsewhere it is missed when the wait for it has taken too long.
+        It does not wait for such a row where `misses_locked_rows` says so, and elsewhere not for long.
         """
         prefix = self.dialect.without_waiting if self.misses_locked_rows else ""
         try:
             return int(self._form(statement).run(self._connection, parameters, prefix)[0].rowcount)
         except DBAPIError as error:
             if self.dialect.is_waited_out(error):
-                return 0
+                return None
             raise
 
     def lock(self, statement: Executable, parameters: Parameters | None = None) -> Row | None:

@@ -339,3 +339,21 @@ def test_a_batch_that_others_have_half_taken_goes_on_to_the_next_tasks(queue, op
     event.listen(queue.database.engine, "before_cursor_execute", take_first)
     assert _ids(queue.claim_batch(kind, max_tasks=4)) == made[2:6]
     assert taken == made[:2]
+
+
+@pytest.mark.parametrize("gone", [2, 3])
+def test_what_others_were_quicker_to_take_costs_one_more_look_and_one_more_update(queue, open_database, gone):
+    kind = queue.register()
+    made = [queue.create()["id"] for _ in range(8)]
+    other = Queue(open_database())
+    taken = []
+    # On MariaDB an update is told beforehand not to wait.
+    update = ("UPDATE tasks", "SET STATEMENT innodb_lock_wait_timeout=0 FOR UPDATE tasks")
+    interrupt(queue.database, update, lambda: taken.extend(_ids(other.claim_batch(kind, max_tasks=gone))))
+    with counted_statements(queue.database) as seen:
+        assert _ids(queue.claim_batch(kind, max_tasks=3)) == made[gone : gone + 3]
+    assert taken == made[:gone]
+    of_tasks = [statement for statement in seen if "FROM tasks" in statement or "UPDATE tasks" in statement]
+    # Two looks, two updates, and what was taken.
+    assert len(of_tasks) == 5, of_tasks
+    assert not any("NOT IN" in statement for statement in of_tasks), of_tasks
