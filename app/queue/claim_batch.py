@@ -84,26 +84,30 @@ def _take_first(tx: Transaction, open_types: dict[int, TaskType], order: ClaimOr
     tried_for: list[int] = []
     passed_by: list[int] = []
     wanted, looked_at, room = max_tasks, max_tasks, MAX_CHARACTERS
-    for _ in range(_ROUNDS):
+    for number in range(_ROUNDS):
         seen = _look(tx, open_types, order, looked_at, passed_by)
         overdue = [task["id"] for task in seen if is_overdue(tx, task)]
         if overdue and expire_waiting(tx, overdue) < len(overdue):
             passed_by += overdue
         good = [task for task in seen if not is_overdue(tx, task)][:wanted]
         fitting = _fitting(good, room, at_least=1 if wanted == max_tasks else 0)
+        is_all = len(seen) < looked_at and len(overdue) + len(fitting) == len(seen)
+        is_last = is_all or len(fitting) < len(good)
         wanted_before = wanted
         for type_id in {task["type_id"]: None for task in fitting}:
             task_ids = [task["id"] for task in fitting if task["type_id"] == type_id]
-            taken, held, has_more = take_batch(tx, open_types[type_id], order, task_ids)
-            wanted -= taken
-            passed_by += held
-            if not has_more:
+            taken = take_batch(tx, open_types[type_id], order, task_ids, is_first_try=number == 0)
+            if taken is None:
+                is_last = False
+                continue
+            wanted -= taken.number
+            passed_by += taken.held
+            if not taken.has_more:
                 del open_types[type_id]
         if wanted < wanted_before:
             tried_for += [task["id"] for task in fitting]
             room -= sum(task["size"] for task in fitting)
-        is_all = len(seen) < looked_at and len(overdue) + len(fitting) == len(seen)
-        if wanted == 0 or not open_types or len(fitting) < len(good) or is_all:
+        if wanted == 0 or not open_types or is_last:
             break
         # What others hold, and what is overdue, may be many. What they have taken is not seen again.
         looked_at = min(2 * looked_at, OVERDUE_SLICE) if overdue or passed_by else wanted

@@ -39,16 +39,21 @@ class Taken(NamedTuple):
     has_more: bool
 
 
-def take_batch(tx: Transaction, task_type: TaskType, order: ClaimOrder, task_ids: Sequence[int]) -> Taken:
+def take_batch(
+    tx: Transaction, task_type: TaskType, order: ClaimOrder, task_ids: Sequence[int], *, is_first_try: bool
+) -> Taken | None:
     """Take those of these tasks that are still claimable, are held by nobody and fit the limits, first ones first.
 
-    All that were taken have the tokens of this claim.
+    All that were taken have the tokens of this claim. At the first try None is returned where somebody holds one of
+    them: most often that is another claim, and another look a moment later does not see them any more.
     """
     if not task_type.needs_transaction and (tx.misses_locked_rows or not tx.skips_locked_rows):
         taken = tx.changes_without_waiting(_TAKE, {**_claim_values(tx, task_type, order), "task_ids": task_ids})
         if taken is not None:
             # The others are gone.
             return Taken(taken, [], True)
+        if is_first_try and tx.misses_locked_rows and tx.dialect.without_waiting:
+            return None
         if tx.skips_locked_rows and not tx.all(_FREE, {"task_ids": task_ids}):
             # Another claim has them all: a transaction would find no more.
             return Taken(0, task_ids, True)

@@ -357,3 +357,43 @@ def test_what_others_were_quicker_to_take_costs_one_more_look_and_one_more_updat
     # Two looks, two updates, and what was taken.
     assert len(of_tasks) == 5, of_tasks
     assert not any("NOT IN" in statement for statement in of_tasks), of_tasks
+
+
+@pytest.mark.parametrize("database_kind", ["mariadb"])
+def test_what_another_claim_is_about_to_take_is_looked_at_again_without_locks(queue, open_database):
+    kind = queue.register()
+    made = [queue.create()["id"] for _ in range(6)]
+    other = open_database().engine.connect()
+    other.exec_driver_sql("START TRANSACTION")
+
+    def take():
+        taken = f"status = {int(TaskStatus.CLAIMED)}, claimed_by = 'w2', lease_token = 't'"
+        other.exec_driver_sql(f"UPDATE tasks SET {taken} WHERE id <= {made[2]}")
+
+    met = interrupt(queue.database, "SET STATEMENT innodb_lock_wait_timeout=0 FOR UPDATE tasks", take)
+
+    def end_the_other_claim(_connection, _cursor, statement, *_rest):
+        if met and statement.startswith("SELECT"):
+            other.exec_driver_sql("COMMIT")
+
+    event.listen(queue.database.engine, "before_cursor_execute", end_the_other_claim)
+    with counted_statements(queue.database) as seen, other:
+        assert _ids(queue.claim_batch(kind, max_tasks=3)) == made[3:]
+    assert met
+    assert not any("SKIP LOCKED" in statement for statement in seen), seen
+
+
+@pytest.mark.parametrize("room", [MAX_CHARACTERS, 250])
+@pytest.mark.parametrize("database_kind", ["mariadb"])
+def test_a_batch_gets_all_but_the_one_that_somebody_holds(queue, open_database, monkeypatch, room):
+    monkeypatch.setattr("app.queue.claim_batch.MAX_CHARACTERS", room)
+    kind = queue.register()
+    made = [queue.create(params={"n": number, "text": "x" * 100})["id"] for number in range(4)]
+    with open_database().engine.connect() as other:
+        other.exec_driver_sql("START TRANSACTION")
+        other.exec_driver_sql(f"SELECT id FROM tasks WHERE id = {made[1]} FOR UPDATE").all()
+        batch = _ids(queue.claim_batch(kind, max_tasks=10))
+        # Two of them fit into the room, and one of these is held.
+        assert batch == ([made[0], *made[2:]] if room == MAX_CHARACTERS else made[:1])
+        other.exec_driver_sql("ROLLBACK")
+    assert _ids(queue.claim_batch(kind, max_tasks=10))[0] == made[1]
