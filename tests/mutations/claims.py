@@ -188,6 +188,22 @@ CLAIMS = (
         _BATCH,
     ),
     Mutation(
+        "A batch gives up where another claim holds one of its tasks",
+        "app/queue/claim_batch.py",
+        "                is_last = False\n",
+        "",
+        _BATCH,
+        on="mariadb",
+    ),
+    Mutation(
+        "A batch looks at what others hold again and again",
+        "app/queue/claim_batch.py",
+        "            passed_by += taken.held\n",
+        "",
+        _OPEN,
+        on="mariadb",
+    ),
+    Mutation(
         "A batch waits for rows that somebody else holds",
         "app/queue/take_batch.py",
         "Prepared(_waiting.with_for_update(skip_locked=True))",
