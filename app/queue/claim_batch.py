@@ -81,6 +81,8 @@ def claim_tasks(tx: Transaction, type_ids: Sequence[int], order: ClaimOrder, max
 
 def _take_first(tx: Transaction, open_types: dict[int, TaskType], order: ClaimOrder, max_tasks: int) -> list[int]:
     """Take up to so many tasks and return, in order, the ids among which they are: most often just theirs."""
+    # The places of those that were tried, as they were first seen.
+    places: dict[int, int] = {}
     tried_for: list[int] = []
     passed_by: list[int] = []
     wanted, looked_at, room = max_tasks, max_tasks, MAX_CHARACTERS
@@ -91,27 +93,28 @@ def _take_first(tx: Transaction, open_types: dict[int, TaskType], order: ClaimOr
             passed_by += overdue
         good = [task for task in seen if not is_overdue(tx, task)][:wanted]
         fitting = _fitting(good, room, at_least=1 if wanted == max_tasks else 0)
+        for task in fitting:
+            places.setdefault(task["id"], len(places))
         is_all = len(seen) < looked_at and len(overdue) + len(fitting) == len(seen)
-        is_last = is_all or len(fitting) < len(good)
-        wanted_before = wanted
+        is_full = len(fitting) < len(good)
         for type_id in {task["type_id"]: None for task in fitting}:
-            task_ids = [task["id"] for task in fitting if task["type_id"] == type_id]
-            taken = take_batch(tx, open_types[type_id], order, task_ids, is_first_try=number == 0)
+            tried = {task["id"]: task["size"] for task in fitting if task["type_id"] == type_id}
+            taken = take_batch(tx, open_types[type_id], order, list(tried), is_first_try=number == 0)
             if taken is None:
-                is_last = False
+                is_all = is_full = False
                 continue
-            wanted -= taken.number
+            if taken.number:
+                wanted -= taken.number
+                tried_for += tried
+                room -= sum(tried.values())
             passed_by += taken.held
             if not taken.has_more:
                 del open_types[type_id]
-        if wanted < wanted_before:
-            tried_for += [task["id"] for task in fitting]
-            room -= sum(task["size"] for task in fitting)
-        if wanted == 0 or not open_types or is_last:
+        if wanted == 0 or not open_types or is_all or (is_full and wanted < max_tasks):
             break
         # What others hold, and what is overdue, may be many. What they have taken is not seen again.
         looked_at = min(2 * looked_at, OVERDUE_SLICE) if overdue or passed_by else wanted
-    return tried_for if wanted < max_tasks else []
+    return sorted(tried_for, key=places.__getitem__)
 
 
 def _fitting(good: list[Row], room: int, *, at_least: int) -> list[Row]:

@@ -1,11 +1,11 @@
 """Labels: what tasks are found by, their tags and the short values of their metadata."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, insert, select
 
-from app.storage.columns import to_json
 from app.storage.database import Transaction
 from app.storage.models import task_labels, tasks, workflow_tasks
 
@@ -32,7 +32,7 @@ def labels_of(tags: Sequence[str], metadata: Mapping[str, Any]) -> list[str]:
     Numbers are written as JSON writes them. What is longer than 255 characters, or of another kind, is no label.
     """
     members = {
-        name: value if isinstance(value, str) else to_json(value)
+        name: value if isinstance(value, str) else json.dumps(value)
         for name, value in metadata.items()
         if isinstance(value, str | int | float)
     }

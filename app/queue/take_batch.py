@@ -44,8 +44,9 @@ def take_batch(
 ) -> Taken | None:
     """Take those of these tasks that are still claimable, are held by nobody and fit the limits, first ones first.
 
-    All that were taken have the tokens of this claim. At the first try None is returned where somebody holds one of
-    them: most often that is another claim, and another look a moment later does not see them any more.
+    All that were taken have the tokens of this claim. At the first try, where an update can be told not to wait, None
+    is returned if somebody holds one of them: most often that is another claim, and another look a moment later does
+    not see them any more.
     """
     if not task_type.needs_transaction and (tx.misses_locked_rows or not tx.skips_locked_rows):
         taken = tx.changes_without_waiting(_TAKE, {**_claim_values(tx, task_type, order), "task_ids": task_ids})
@@ -60,7 +61,7 @@ def take_batch(
     try:
         return _take_in_transaction(tx, task_type, order, task_ids)
     except LimitReached:
-        return Taken(0, task_ids, False)
+        return Taken(0, [], False)
 
 
 def _claim_values(tx: Transaction, task_type: TaskType, order: ClaimOrder) -> Row:
@@ -78,7 +79,7 @@ def _take_in_transaction(tx: Transaction, task_type: TaskType, order: ClaimOrder
             if task_type.counts_claims_per_key:
                 note_claims(tx, taken)
     has_more = len(taken) < allowed.number or allowed.number == wanted
-    return Taken(len(taken), task_ids if len(taken) < wanted else [], has_more)
+    return Taken(len(taken), list({*task_ids} - {*taken}) if has_more else [], has_more)
 
 
 def _take_free(tx: Transaction, claim: Row, task_ids: Sequence[int], number: int) -> list[int]:

@@ -77,7 +77,10 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=
 
 
 def to_json(value: Any) -> str:
-    """Return compact JSON text in readable Unicode; raises TypeError for what JSON does not have."""
+    """Return compact JSON text in readable Unicode; raises TypeError for most of what is no JSON.
+
+    NaN, which no caller can send, would become null.
+    """
     return to_json_bytes(value).decode()
 
 
@@ -86,7 +89,7 @@ def to_json_bytes(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=_ONLY_JSON)
     except orjson.JSONEncodeError:
-        # Integers beyond 64 bits, which JSON may have.
+        # Integers beyond 64 bits, and what is nested deeper than 254 levels.
         return _encode(value).encode()
 
 

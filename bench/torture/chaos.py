@@ -13,7 +13,8 @@ from bench.torture.api import Lost
 # How many of each fault are in the deck, and what it does.
 Cards = dict[str, tuple[int, Callable[[], None]]]
 
-_SECONDS_TO_END = 180
+# Longer than a fault waits for its two answers.
+_SECONDS_TO_END = 200
 
 
 class Chaos:

@@ -190,10 +190,17 @@ CLAIMS = (
     Mutation(
         "A batch gives up where another claim holds one of its tasks",
         "app/queue/claim_batch.py",
-        "                is_last = False\n",
-        "",
+        "                is_all = is_full = False\n",
+        "                pass\n",
         _BATCH,
         on="mariadb",
+    ),
+    Mutation(
+        "Tasks that could not be taken take the room of a batch",
+        "app/queue/claim_batch.py",
+        "(is_full and wanted < max_tasks)",
+        "is_full",
+        _BATCH,
     ),
     Mutation(
         "A batch looks at what others hold again and again",

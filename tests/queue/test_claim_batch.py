@@ -1,5 +1,6 @@
 """Claim a batch: as many as are asked for, each under the terms of a claim."""
 
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -341,15 +342,37 @@ def test_a_batch_that_others_have_half_taken_goes_on_to_the_next_tasks(queue, op
     assert taken == made[:2]
 
 
+# On MariaDB an update is told beforehand not to wait.
+UPDATE = ("UPDATE tasks", "SET STATEMENT innodb_lock_wait_timeout=0 FOR UPDATE tasks")
+
+
+@contextmanager
+def held(open_database, *task_ids):
+    """Let a transaction hold these tasks."""
+    with open_database().engine.connect() as other:
+        other.exec_driver_sql("START TRANSACTION")
+        for task_id in task_ids:
+            other.exec_driver_sql(f"SELECT id FROM tasks WHERE id = {task_id} FOR UPDATE").all()
+        yield other
+        other.exec_driver_sql("ROLLBACK")
+
+
+@pytest.fixture
+def room_for_two(monkeypatch):
+    monkeypatch.setattr("app.queue.claim_batch.MAX_CHARACTERS", 250)
+
+
+def _create_large(queue, *names):
+    return [queue.create(name, params={"n": n, "text": "x" * 100})["id"] for n, name in enumerate(names)]
+
+
 @pytest.mark.parametrize("gone", [2, 3])
 def test_what_others_were_quicker_to_take_costs_one_more_look_and_one_more_update(queue, open_database, gone):
     kind = queue.register()
     made = [queue.create()["id"] for _ in range(8)]
     other = Queue(open_database())
     taken = []
-    # On MariaDB an update is told beforehand not to wait.
-    update = ("UPDATE tasks", "SET STATEMENT innodb_lock_wait_timeout=0 FOR UPDATE tasks")
-    interrupt(queue.database, update, lambda: taken.extend(_ids(other.claim_batch(kind, max_tasks=gone))))
+    interrupt(queue.database, UPDATE, lambda: taken.extend(_ids(other.claim_batch(kind, max_tasks=gone))))
     with counted_statements(queue.database) as seen:
         assert _ids(queue.claim_batch(kind, max_tasks=3)) == made[gone : gone + 3]
     assert taken == made[:gone]
@@ -370,7 +393,7 @@ def test_what_another_claim_is_about_to_take_is_looked_at_again_without_locks(qu
         taken = f"status = {int(TaskStatus.CLAIMED)}, claimed_by = 'w2', lease_token = 't'"
         other.exec_driver_sql(f"UPDATE tasks SET {taken} WHERE id <= {made[2]}")
 
-    met = interrupt(queue.database, "SET STATEMENT innodb_lock_wait_timeout=0 FOR UPDATE tasks", take)
+    met = interrupt(queue.database, UPDATE, take)
 
     def end_the_other_claim(_connection, _cursor, statement, *_rest):
         if met and statement.startswith("SELECT"):
@@ -383,17 +406,64 @@ def test_what_another_claim_is_about_to_take_is_looked_at_again_without_locks(qu
     assert not any("SKIP LOCKED" in statement for statement in seen), seen
 
 
-@pytest.mark.parametrize("room", [MAX_CHARACTERS, 250])
 @pytest.mark.parametrize("database_kind", ["mariadb"])
-def test_a_batch_gets_all_but_the_one_that_somebody_holds(queue, open_database, monkeypatch, room):
-    monkeypatch.setattr("app.queue.claim_batch.MAX_CHARACTERS", room)
+def test_a_batch_gets_all_but_the_one_that_somebody_holds(queue, open_database):
     kind = queue.register()
-    made = [queue.create(params={"n": number, "text": "x" * 100})["id"] for number in range(4)]
-    with open_database().engine.connect() as other:
-        other.exec_driver_sql("START TRANSACTION")
-        other.exec_driver_sql(f"SELECT id FROM tasks WHERE id = {made[1]} FOR UPDATE").all()
-        batch = _ids(queue.claim_batch(kind, max_tasks=10))
-        # Two of them fit into the room, and one of these is held.
-        assert batch == ([made[0], *made[2:]] if room == MAX_CHARACTERS else made[:1])
-        other.exec_driver_sql("ROLLBACK")
-    assert _ids(queue.claim_batch(kind, max_tasks=10))[0] == made[1]
+    made = [queue.create()["id"] for _ in range(4)]
+    with held(open_database, made[1]):
+        assert _ids(queue.claim_batch(kind, max_tasks=10)) == [made[0], *made[2:]]
+    assert _ids(queue.claim_batch(kind, max_tasks=10)) == made[1:2]
+
+
+@pytest.mark.parametrize("database_kind", ["mariadb"])
+def test_large_tasks_that_somebody_holds_leave_their_room_to_the_next(queue, open_database, room_for_two):
+    kind = queue.register("a")
+    made = _create_large(queue, *"aaaaa")
+    with held(open_database, made[0]):
+        assert _ids(queue.claim_batch(kind)) == made[1:2]
+    with held(open_database, made[0], made[2]):
+        assert _ids(queue.claim_batch(kind)) == made[3:]
+
+
+def test_large_tasks_that_others_were_quicker_to_take_leave_their_room_to_the_next(queue, open_database, room_for_two):
+    kind = queue.register("a")
+    made = _create_large(queue, *"aaaaa")
+    other = Queue(open_database())
+    taken = []
+    interrupt(queue.database, UPDATE, lambda: taken.extend(_ids(other.claim_batch(kind))))
+    assert _ids(queue.claim_batch(kind)) == made[2:4]
+    assert taken == made[:2]
+
+
+def test_large_tasks_of_a_type_at_its_limit_leave_their_room_to_the_others(queue, room_for_two):
+    full, free = queue.register("full", max_concurrency=1), queue.register("free")
+    made = _create_large(queue, "full", "full", "full", "free", "free")
+    assert _ids(queue.claim_batch(full)) == made[:1]
+    assert _ids(queue.claim_batch(full, free)) == made[3:]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("database_kind", ["mariadb"])
+def test_a_batch_of_several_types_is_in_order_where_somebody_holds_a_task_of_one(queue, open_database, order):
+    kinds = queue.register("a"), queue.register("b")
+    made = [queue.create(name)["id"] for name in "babab"]
+    with held(open_database, made[4]):
+        assert _ids(queue.claim_batch(*kinds, **order)) == made[:4]
+
+
+@pytest.mark.parametrize("database_kind", ["mariadb"])
+def test_what_was_missed_for_a_moment_takes_no_room(queue, open_database, monkeypatch):
+    monkeypatch.setattr("app.queue.claim_batch.MAX_CHARACTERS", 600)
+    kinds = queue.register("a"), queue.register("b")
+    made = _create_large(queue, *"babab")
+    updates = []
+    with held(open_database, made[4]) as other:
+
+        def release(_connection, _cursor, statement, *_rest):
+            if statement.startswith(UPDATE):
+                updates.append(statement)
+            elif len(updates) == 2:
+                other.exec_driver_sql("ROLLBACK")
+
+        event.listen(queue.database.engine, "before_cursor_execute", release)
+        assert _ids(queue.claim_batch(*kinds)) == made
