@@ -85,7 +85,8 @@ def _use_key(scene: Scene, queue: Queue):
 
 
 def _take_duty(scene: Scene, queue: Queue):
-    holder = f"holder {id(queue)}"
+    # Of the queue itself the next one may have the same, once it is gone.
+    holder = f"holder {id(queue.database)}"
     return queue.do(take_duty, HOUSEKEEPING, holder)
 
 
