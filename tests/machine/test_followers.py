@@ -1,6 +1,7 @@
 """Hypothesis drives tasks that wait for each other and in lines: none runs too early, and none waits for nothing."""
 
 from collections import Counter
+from itertools import count
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,6 +21,8 @@ from app.storage.models import line_places
 from tests.support.factories import Queue
 
 NUMBERS = st.integers(0, 11)
+# Each run of the machine has a type of its own; addresses are given again to what comes later.
+TYPE_NUMBERS = count(1)
 KEYS = st.sampled_from([None, "a", "b"])
 
 
@@ -32,7 +35,7 @@ class Followers(RuleBasedStateMachine):
 
     @initialize()
     def register(self):
-        self.name = f"type {id(self)}"
+        self.name = f"type {next(TYPE_NUMBERS)}"
         self.limit = 2
         self.terms = {"max_attempts": 2, "lease_seconds": 60, "retry_delay_seconds": 10, "dedupe": "never"}
         self.kind = self._register()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,6 +24,8 @@ from tests.support.factories import Queue
 MAX_ATTEMPTS = 2
 WORKERS = st.sampled_from(["ann", "bob"])
 HOLDS = st.integers(0, 7)
+# Each run of the machine has a type of its own; addresses are given again to what comes later.
+TYPE_NUMBERS = count(1)
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,10 @@ class Lifecycle(RuleBasedStateMachine):
 
     @initialize()
     def register(self):
+        self.name = f"type {next(TYPE_NUMBERS)}"
         self.kind = self.queue.register(
-            f"type {id(self)}", max_attempts=MAX_ATTEMPTS, lease_seconds=60, retry_delay_seconds=10, dedupe="never"
+            self.name, max_attempts=MAX_ATTEMPTS, lease_seconds=60, retry_delay_seconds=10, dedupe="never"
         )
-        self.name = f"type {id(self)}"
         self.holds: list[Hold] = []
         self.statuses: dict[int, TaskStatus] = {}
         self.results: dict[int, object] = {}
